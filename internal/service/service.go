@@ -1,0 +1,301 @@
+// Package service is the shell around each of Heed's programs: flags, configuration, logs,
+// telemetry, the admin port, signals and the graceful stop. A program's main is one line,
+// service.Main(stage), and its Run tells the rest.
+//
+// Only this package handles signals, flags and os.Exit. It keeps nothing in package variables:
+// several stages, or two of the same, can run in one process (Start), and a test does so.
+package service
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"os"
+	"os/signal"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/heedhq/heed/internal/env"
+	"github.com/heedhq/heed/internal/telemetry"
+)
+
+// StopBudget is how long a graceful stop may take: 10 s to finish requests and deliveries in
+// flight, 10 s to flush what was produced, 5 s for the last commit and leaving the group, 5 s
+// for telemetry. The orchestrator's own limit must be longer (terminationGracePeriodSeconds 45).
+// After it Main ends the process hard; what was acknowledged stands on Kafka all the same.
+const StopBudget = 30 * time.Second
+
+// Stage is one program.
+type Stage struct {
+	Name        string
+	Doc         string          // what --help prints above the variables
+	Known       []string        // the HEED_ names of all stages
+	AdminListen string          // default of HEED_ADMIN_LISTEN
+	Declare     func(*env.Vars) // declares the stage's variables
+	Check       func() error    // what --check looks at beyond the variables: files; may be nil
+	Run         func(context.Context, *Host) error
+}
+
+// Host is what a running stage gets from its shell.
+type Host struct {
+	Name       string
+	Instance   string // unique per process start
+	Version    string
+	Log        *slog.Logger
+	Meter      metric.Meter
+	Tracer     trace.Tracer
+	Propagator propagation.TextMapPropagator
+
+	mu        sync.Mutex
+	ready     []readiness
+	draining  bool
+	listening map[string]string
+	changed   chan struct{} // closed and renewed when listening changes
+}
+
+type readiness struct {
+	name  string
+	check func() error
+}
+
+// Ready adds a condition to /readyz: check returns why the stage is not ready, or nil. It is
+// called for each request and must not block.
+func (h *Host) Ready(name string, check func() error) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.ready = append(h.ready, readiness{name, check})
+}
+
+// Listen opens a TCP listener and remembers its address under name ("data", "admin"), where
+// Running.Addr finds it.
+func (h *Host) Listen(name, addr string) (net.Listener, error) {
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, err
+	}
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.listening[name] = l.Addr().String()
+	close(h.changed)
+	h.changed = make(chan struct{})
+	return l, nil
+}
+
+// Run runs parts until ctx ends or one of them fails, then ends the others and waits for all.
+// It returns the first failure; ending because ctx ended is none.
+func (h *Host) Run(ctx context.Context, parts ...func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var wg sync.WaitGroup
+	for _, part := range parts {
+		wg.Go(func() {
+			if err := part(ctx); err != nil && !errors.Is(err, context.Canceled) {
+				cancel(err)
+			}
+		})
+	}
+	wg.Wait()
+	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	return nil
+}
+
+// Main runs the stage as this process's program and does not return.
+func Main(stage Stage) { os.Exit(run(stage, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
+
+func run(stage Stage, args, environ []string, stdout, stderr io.Writer) int {
+	vars, shell := stage.declare()
+	check := false
+	for _, arg := range args {
+		switch arg {
+		case "--help", "-h", "-help":
+			fmt.Fprintf(stdout, "%s\n\nUsage: %s [--help | --check | --version]\n\nConfiguration comes from the environment only:\n\n", stage.Doc, stage.Name)
+			vars.Help(stdout)
+			fmt.Fprintf(stdout, "\nOpenTelemetry's own variables (OTEL_...) hold as its documentation says.\n")
+			return 0
+		case "--version", "-version":
+			fmt.Fprintf(stdout, "%s %s\n", stage.Name, Version())
+			return 0
+		case "--check", "-check":
+			check = true
+		default:
+			fmt.Fprintf(stderr, "%s: unknown argument %q (see %s --help)\n", stage.Name, arg, stage.Name)
+			return 2
+		}
+	}
+	err := vars.Parse(environ, stage.Known)
+	if err == nil && stage.Check != nil {
+		err = stage.Check()
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: the configuration is not valid:\n%v\n", stage.Name, err)
+		return 2
+	}
+	if check {
+		fmt.Fprintf(stdout, "%s: the configuration is valid\n", stage.Name)
+		return 0
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	defer stop()
+	go func() {
+		<-ctx.Done()
+		stop() // a second signal ends the process at once
+		time.AfterFunc(StopBudget+5*time.Second, func() {
+			fmt.Fprintf(stderr, "%s: the stop took longer than its budget of %s\n", stage.Name, StopBudget)
+			os.Exit(3)
+		})
+	}()
+	running, err := start(ctx, stage, shell, stderr)
+	if err == nil {
+		err = running.Wait()
+	}
+	if err != nil {
+		fmt.Fprintf(stderr, "%s: %v\n", stage.Name, err)
+		return 1
+	}
+	return 0
+}
+
+type shell struct {
+	admin string
+	level string
+}
+
+func (s *Stage) declare() (*env.Vars, *shell) {
+	vars, sh := &env.Vars{}, &shell{}
+	s.Declare(vars)
+	vars.String(&sh.admin, "HEED_ADMIN_LISTEN", s.AdminListen, "Admin port: /livez, /readyz, /metrics, /version, /debug/pprof/.")
+	vars.Enum(&sh.level, "HEED_LOG_LEVEL", "info", []string{"debug", "info", "warn", "error"}, "Least severe log line that is written.")
+	return vars, sh
+}
+
+// Running is a stage that runs in this process.
+type Running struct {
+	host *Host
+	stop context.CancelFunc
+	done chan struct{}
+	err  error
+}
+
+// Start runs the stage in this process with environ in place of the process's own environment,
+// until ctx ends or Stop is called. Logs go to logs.
+func Start(ctx context.Context, stage Stage, environ []string, logs io.Writer) (*Running, error) {
+	vars, sh := stage.declare()
+	if err := vars.Parse(environ, stage.Known); err != nil {
+		return nil, fmt.Errorf("%s: %w", stage.Name, err)
+	}
+	if stage.Check != nil {
+		if err := stage.Check(); err != nil {
+			return nil, fmt.Errorf("%s: %w", stage.Name, err)
+		}
+	}
+	return start(ctx, stage, sh, logs)
+}
+
+func start(ctx context.Context, stage Stage, sh *shell, logs io.Writer) (*Running, error) {
+	var level slog.Level
+	if err := level.UnmarshalText([]byte(sh.level)); err != nil {
+		return nil, err
+	}
+	host := &Host{
+		Name:      stage.Name,
+		Instance:  newInstance(),
+		Version:   Version(),
+		Log:       slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: level})).With("service", stage.Name),
+		listening: map[string]string{},
+		changed:   make(chan struct{}),
+	}
+	tel, err := telemetry.Open(ctx, telemetry.Identity{Service: "heed-" + stage.Name, Instance: host.Instance, Version: host.Version})
+	if err != nil {
+		return nil, err
+	}
+	host.Meter, host.Tracer, host.Propagator = tel.Meter, tel.Tracer, tel.Propagator
+	listener, err := host.Listen("admin", sh.admin)
+	if err != nil {
+		return nil, err
+	}
+	admin := &http.Server{Handler: host.adminHandler(tel.Metrics), ReadHeaderTimeout: 5 * time.Second}
+	go func() { _ = admin.Serve(listener) }()
+
+	ctx, cancel := context.WithCancel(ctx)
+	r := &Running{host: host, stop: cancel, done: make(chan struct{})}
+	context.AfterFunc(ctx, host.drain)
+	go func() {
+		defer close(r.done)
+		defer cancel()
+		host.Log.Info("started", "version", host.Version, "instance", host.Instance)
+		r.err = stage.Run(ctx, host)
+		host.drain()
+		flush, cancelFlush := context.WithTimeout(context.Background(), 5*time.Second)
+		defer cancelFlush()
+		if err := tel.Shutdown(flush); err != nil {
+			host.Log.Warn("telemetry was not flushed", "error", err)
+		}
+		_ = admin.Close()
+		host.Log.Info("stopped")
+	}()
+	return r, nil
+}
+
+func (h *Host) drain() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.draining = true
+}
+
+// Addr waits until the stage listens under name and gives the address; "" when the stage ends
+// first or ctx does.
+func (r *Running) Addr(ctx context.Context, name string) string {
+	for {
+		r.host.mu.Lock()
+		addr, changed := r.host.listening[name], r.host.changed
+		r.host.mu.Unlock()
+		if addr != "" {
+			return addr
+		}
+		select {
+		case <-changed:
+		case <-r.done:
+			return ""
+		case <-ctx.Done():
+			return ""
+		}
+	}
+}
+
+// Stop asks the stage to stop gracefully; Wait tells when it has.
+func (r *Running) Stop() { r.stop() }
+
+// Wait returns when the stage has ended, with its failure.
+func (r *Running) Wait() error {
+	<-r.done
+	return r.err
+}
+
+// Done is closed when the stage has ended.
+func (r *Running) Done() <-chan struct{} { return r.done }
+
+// version is set by the linker: -X github.com/heedhq/heed/internal/service.version=…
+var version string
+
+// Version is the program's version: stamped by make, else the module's, else "devel".
+func Version() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" {
+		return info.Main.Version
+	}
+	return "devel"
+}

@@ -1,0 +1,197 @@
+package stream
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+	"unicode/utf8"
+)
+
+// Event is a CloudEvents 1.0 event as Heed's stages hold it.
+type Event struct {
+	ID          string
+	Source      string
+	Type        string
+	Subject     string
+	Time        time.Time
+	DataSchema  string
+	ContentType string // datacontenttype; empty when there are no data
+	Extensions  []Extension
+	Data        []byte
+}
+
+// Extension is one extension attribute; all of ours are strings.
+type Extension struct{ Name, Value string }
+
+// Extension is the value of the named extension attribute, "" if there is none.
+func (e *Event) Extension(name string) string {
+	for i := range e.Extensions {
+		if e.Extensions[i].Name == name {
+			return e.Extensions[i].Value
+		}
+	}
+	return ""
+}
+
+// SetExtension sets an extension attribute; an empty value removes it, since CloudEvents has no
+// empty attributes.
+func (e *Event) SetExtension(name, value string) {
+	i := slices.IndexFunc(e.Extensions, func(x Extension) bool { return x.Name == name })
+	switch {
+	case i < 0 && value == "":
+	case i < 0:
+		e.Extensions = append(e.Extensions, Extension{name, value})
+	case value == "":
+		e.Extensions = slices.Delete(e.Extensions, i, i+1)
+	default:
+		e.Extensions[i].Value = value
+	}
+}
+
+const (
+	headerPrefix      = "ce_" // CloudEvents Kafka binding 3.2.1
+	headerContentType = "content-type"
+	specVersion       = "1.0"
+)
+
+// Message is the event as a Kafka message in binary mode (CloudEvents Kafka binding 3.2).
+func (e *Event) Message(topic string, key []byte) Message {
+	headers := make([]Header, 0, 8+len(e.Extensions))
+	add := func(name, value string) {
+		if value != "" {
+			headers = append(headers, Header{headerPrefix + name, []byte(value)})
+		}
+	}
+	add("specversion", specVersion)
+	add("id", e.ID)
+	add("source", e.Source)
+	add("type", e.Type)
+	add("subject", e.Subject)
+	if !e.Time.IsZero() {
+		add("time", FormatTime(e.Time))
+	}
+	add("dataschema", e.DataSchema)
+	for _, x := range e.Extensions {
+		add(x.Name, x.Value)
+	}
+	if e.ContentType != "" {
+		headers = append(headers, Header{headerContentType, []byte(e.ContentType)})
+	}
+	return Message{Topic: topic, Key: key, Value: e.Data, Headers: headers}
+}
+
+// ErrNotEvent says that a record is no CloudEvent in binary mode.
+var ErrNotEvent = errors.New("the record is not a CloudEvent in binary mode")
+
+// ParseEvent reads a record as an event in binary mode. The event's data point into the record.
+func ParseEvent(r *Record) (Event, error) {
+	var e Event
+	version := ""
+	for i := range r.Headers {
+		h := &r.Headers[i]
+		if strings.EqualFold(h.Key, headerContentType) {
+			e.ContentType = string(h.Value)
+			continue
+		}
+		name, ok := strings.CutPrefix(h.Key, headerPrefix)
+		if !ok {
+			continue
+		}
+		value := string(h.Value)
+		switch name {
+		case "specversion":
+			version = value
+		case "id":
+			e.ID = value
+		case "source":
+			e.Source = value
+		case "type":
+			e.Type = value
+		case "subject":
+			e.Subject = value
+		case "dataschema":
+			e.DataSchema = value
+		case "time":
+			t, err := time.Parse(time.RFC3339Nano, value)
+			if err != nil {
+				return Event{}, fmt.Errorf("%w: ce_time is not RFC 3339", ErrNotEvent)
+			}
+			e.Time = t
+		default:
+			e.SetExtension(name, value)
+		}
+	}
+	if version != specVersion || e.ID == "" || e.Source == "" || e.Type == "" {
+		return Event{}, fmt.Errorf("%w: specversion, id, source and type are required", ErrNotEvent)
+	}
+	e.Data = r.Value
+	return e, nil
+}
+
+// EventType is the CloudEvents type of a record in binary mode, without reading anything else.
+func EventType(r *Record) string { return string(r.Header("ce_type")) }
+
+// FormatTime writes a time as CloudEvents and Heed's data do: RFC 3339, UTC, as many digits as
+// needed.
+func FormatTime(t time.Time) string { return t.UTC().Format(time.RFC3339Nano) }
+
+// Structured is the event in the CloudEvents JSON format (structured mode). Data of a JSON
+// content type stand as JSON, everything else as data_base64.
+func (e *Event) Structured() []byte {
+	b := make([]byte, 0, 512+len(e.Data)*4/3)
+	b = append(b, `{"specversion":"1.0"`...)
+	add := func(name, value string) {
+		if value != "" {
+			b = append(b, ',', '"')
+			b = append(b, name...)
+			b = append(b, '"', ':')
+			b = appendJSONString(b, value)
+		}
+	}
+	add("id", e.ID)
+	add("source", e.Source)
+	add("type", e.Type)
+	add("subject", e.Subject)
+	if !e.Time.IsZero() {
+		add("time", FormatTime(e.Time))
+	}
+	add("dataschema", e.DataSchema)
+	for _, x := range e.Extensions {
+		add(x.Name, x.Value)
+	}
+	add("datacontenttype", e.ContentType)
+	switch {
+	case e.Data == nil:
+	case isJSON(e.ContentType):
+		b = append(b, `,"data":`...)
+		b = append(b, e.Data...)
+	default:
+		data, _ := json.Marshal(e.Data)
+		b = append(b, `,"data_base64":`...)
+		b = append(b, data...)
+	}
+	return append(b, '}')
+}
+
+func isJSON(contentType string) bool {
+	media, _, _ := strings.Cut(contentType, ";")
+	media = strings.ToLower(strings.TrimSpace(media))
+	return media == "application/json" || strings.HasSuffix(media, "+json") || media == "text/json"
+}
+
+func appendJSONString(b []byte, s string) []byte {
+	plain := utf8.ValidString(s)
+	for i := 0; plain && i < len(s); i++ {
+		plain = s[i] >= ' ' && s[i] != '"' && s[i] != '\\'
+	}
+	if plain {
+		b = append(b, '"')
+		b = append(b, s...)
+		return append(b, '"')
+	}
+	quoted, _ := json.Marshal(s)
+	return append(b, quoted...)
+}

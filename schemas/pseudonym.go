@@ -1,0 +1,64 @@
+package schemas
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base32"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"strings"
+)
+
+// Pseudonymizer turns a person's address into the keyed pseudonym that stands for the person
+// in keys, subjects, logs and Redis (design I8). A plain hash of a phone number can be undone
+// by trying all numbers; this one can't without the key.
+type Pseudonymizer struct {
+	keys [][]byte // newest first
+}
+
+var pseudonymEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
+
+// ParsePseudonymKeys reads keys of 64 hex digits (32 bytes), newest first, separated by commas
+// or white space.
+func ParsePseudonymKeys(s string) (*Pseudonymizer, error) {
+	var p Pseudonymizer
+	for i, word := range strings.FieldsFunc(s, func(r rune) bool { return r == ',' || r == ' ' || r == '\n' || r == '\r' || r == '\t' }) {
+		key, err := hex.DecodeString(word)
+		if err != nil || len(key) != sha256.Size {
+			return nil, fmt.Errorf("pseudonym key %d is not 64 hex digits (make one with: openssl rand -hex 32)", i+1)
+		}
+		p.keys = append(p.keys, key)
+	}
+	if len(p.keys) == 0 {
+		return nil, errors.New("no pseudonym key given (make one with: openssl rand -hex 32)")
+	}
+	return &p, nil
+}
+
+// Of is the person's pseudonym under the newest key: 26 characters, 128 bits.
+func (p *Pseudonymizer) Of(kind UserKind, canonical Address) string {
+	return pseudonymUnder(p.keys[0], string(kind), string(canonical))
+}
+
+// All gives the person's pseudonyms under every active key, newest first: who looks something
+// up while a key rotates must look under each.
+func (p *Pseudonymizer) All(kind UserKind, canonical Address) []string {
+	all := make([]string, len(p.keys))
+	for i, key := range p.keys {
+		all[i] = pseudonymUnder(key, string(kind), string(canonical))
+	}
+	return all
+}
+
+// OfPeer is the pseudonym of a network peer.
+func (p *Pseudonymizer) OfPeer(addr string) string { return pseudonymUnder(p.keys[0], "peer", addr) }
+
+func pseudonymUnder(key []byte, kind, canonical string) string {
+	h := hmac.New(sha256.New, key)
+	h.Write([]byte(kind))
+	h.Write([]byte{0})
+	h.Write([]byte(canonical))
+	var sum [sha256.Size]byte
+	return pseudonymEncoding.EncodeToString(h.Sum(sum[:0])[:16])
+}
