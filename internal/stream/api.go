@@ -70,10 +70,10 @@ type WriterOptions struct {
 
 // The decisions that an append's failure carries; test with errors.Is.
 var (
-	ErrFull     = errors.New("the writer is full")                     // nothing was written; try later
+	ErrFull     = errors.New("the writer is full")                        // nothing was written; try later
 	ErrTooLarge = errors.New("the record is larger than the topic takes") // never try again
-	ErrUnknown  = errors.New("no acknowledgement in time")             // may or may not be written
-	ErrClosed   = errors.New("the writer is closed")                   // nothing was written
+	ErrUnknown  = errors.New("no acknowledgement in time")                // may or may not be written
+	ErrClosed   = errors.New("the writer is closed")                      // nothing was written
 )
 
 // Writer appends messages with acks=all by group commit: per broker one request is in flight,
@@ -256,4 +256,6 @@ func (c *Client) AlterTopicConfig(ctx context.Context, topic string, config map[
 }
 
 // AddPartitions grows a topic to total partitions.
-func (c *Client) AddPartitions(ctx context.Context, topic string, total int) error { return errNotBuilt }
+func (c *Client) AddPartitions(ctx context.Context, topic string, total int) error {
+	return errNotBuilt
+}
