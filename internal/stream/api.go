@@ -116,7 +116,7 @@ type GroupOptions struct {
 	// program stops (default 10 s; below the group's rebalance timeout).
 	DrainTimeout time.Duration
 	// ManualOffsets: the group only decides who owns which partition; it commits nothing, and a
-	// worker says itself where to start (Assigned.Seek before the first Next).
+	// worker says itself where to start (Assigned.StartAt before the first Next).
 	ManualOffsets bool
 }
 
@@ -163,8 +163,8 @@ func (a *Assigned) DoneUntil(offset int64) {}
 // Committed is the offset from which the partition would be read after a crash.
 func (a *Assigned) Committed() int64 { return 0 }
 
-// Seek makes the next Next read from offset (FirstOffset and LastOffset are understood).
-func (a *Assigned) Seek(offset int64) {}
+// StartAt makes the next Next read from offset (FirstOffset and LastOffset are understood).
+func (a *Assigned) StartAt(offset int64) {}
 
 // Relative offsets.
 const (
