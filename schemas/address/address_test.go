@@ -1,0 +1,94 @@
+package address
+
+import (
+	"testing"
+
+	"pgregory.net/rapid"
+
+	"github.com/heedhq/heed/schemas"
+)
+
+func TestCanonical(t *testing.T) {
+	for _, c := range []struct {
+		name, raw, country string
+		channel            schemas.Channel
+		want               schemas.User
+	}{
+		{"E.164 stays", "+14155550123", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123"}},
+		{"country code without +", "919999912345", "", schemas.RCS, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "919999912345"}},
+		{"country code without +, country known", "919999912345", "IN", schemas.RCS, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "919999912345"}},
+		{"national", "9999912345", "IN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "9999912345"}},
+		{"national with trunk 0", "09999912345", "IN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "09999912345"}},
+		{"foreign number at a national endpoint", "14155550123", "IN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123", Given: "14155550123"}},
+		{"documentation number out of range", "11234567890", "", schemas.RCS, schemas.User{Kind: schemas.UserPhone, Address: "+11234567890", Given: "11234567890"}},
+		{"punctuation", "+1 (415) 555-0123", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123", Given: "+1 (415) 555-0123"}},
+		{"00 prefix", "00491711234567", "FR", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+491711234567", Given: "00491711234567"}},
+		{"wide digits", "＋１４１５５５５０１２３", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123", Given: "＋１４１５５５５０１２３"}},
+		{"Arabic digits", "+٩٧١٥٠١٢٣٤٥٦٧", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+971501234567", Given: "+٩٧١٥٠١٢٣٤٥٦٧"}},
+		{"scheme", "whatsapp:+14155550123", "", schemas.WhatsApp, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123", Given: "whatsapp:+14155550123"}},
+		{"Brazil without ninth digit", "551187654321", "", schemas.WhatsApp, schemas.User{Kind: schemas.UserPhone, Address: "+5511987654321", Given: "551187654321"}},
+		{"Brazil with ninth digit", "+5511987654321", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+5511987654321"}},
+		{"Brazil, fixed line", "+551133334444", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+551133334444"}},
+		{"Mexico with 1", "5215512345678", "", schemas.WhatsApp, schemas.User{Kind: schemas.UserPhone, Address: "+525512345678", Given: "5215512345678"}},
+		{"Mexico without 1", "+525512345678", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+525512345678"}},
+		{"Argentina with 9", "5491123456789", "", schemas.WhatsApp, schemas.User{Kind: schemas.UserPhone, Address: "+5491123456789", Given: "5491123456789"}},
+		{"Argentina without 9", "+541123456789", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+5491123456789", Given: "+541123456789"}},
+		{"e-mail", "Jo.Doe@Example.COM", "", schemas.Email, schemas.User{Kind: schemas.UserEmail, Address: "jo.doe@example.com", Given: "Jo.Doe@Example.COM"}},
+		{"business-scoped user id", "US.13491208655302741918", "", schemas.WhatsApp, schemas.User{Kind: schemas.UserBSUID, Address: "US.13491208655302741918"}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			got, ok := Canonical(c.raw, c.country, c.channel)
+			if !ok || got != c.want {
+				t.Errorf("Canonical gave %q %q given %q, %v; want %q %q given %q", string(got.Address), got.Kind, string(got.Given), ok, string(c.want.Address), c.want.Kind, string(c.want.Given))
+			}
+			again, ok := Canonical(string(got.Address), c.country, c.channel)
+			if !ok || again.Address != got.Address {
+				t.Errorf("the canonical form is not canonical: %q", string(again.Address))
+			}
+		})
+	}
+	for name, raw := range map[string]string{
+		"blank": "  ", "masked by X": "91767XXXXX", "masked by x": "918921269xxx", "masked by stars": "+9198****1234",
+		"masked e-mail": "[email protected]", "e-mail without domain": "a@", "a word": "mmx_traffic", "short code": "72345", "too long": "+123456789012345678",
+		"no such country": "+99912345678",
+	} {
+		if got, ok := Canonical(raw, "", schemas.RCS); ok {
+			t.Errorf("%s: %q was read as %q", name, raw, string(got.Address))
+		}
+	}
+}
+
+func TestParseIsStrict(t *testing.T) {
+	for raw, want := range map[string]schemas.User{
+		"+14155550123":     {Kind: schemas.UserPhone, Address: "+14155550123"},
+		"+5215512345678":   {Kind: schemas.UserPhone, Address: "+525512345678"},
+		"+551187654321":    {Kind: schemas.UserPhone, Address: "+5511987654321"},
+		"A@B.example":      {Kind: schemas.UserEmail, Address: "a@b.example"},
+		"US.1349120865530": {Kind: schemas.UserBSUID, Address: "US.1349120865530"},
+		"opaque:01AB=":     {Kind: schemas.UserOpaque, Address: "01AB="},
+	} {
+		if got, ok := Parse(raw); !ok || got != want {
+			t.Errorf("Parse(%q) = %q %q, %v", raw, string(got.Address), got.Kind, ok)
+		}
+	}
+	for _, raw := range []string{"", "2025550123", "919999912345", "+9199XXX12345", "opaque:", "hello"} {
+		if _, ok := Parse(raw); ok {
+			t.Errorf("Parse(%q) was read", raw)
+		}
+	}
+}
+
+func TestCanonicalOfAnything(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		raw := rapid.OneOf(rapid.String(), rapid.StringMatching(`\+?[0-9 ()-]{4,18}`)).Draw(t, "raw")
+		country := rapid.SampledFrom([]string{"", "US", "IN", "BR", "XX"}).Draw(t, "country")
+		user, ok := Canonical(raw, country, schemas.SMS)
+		if !ok {
+			return
+		}
+		again, ok := Canonical(string(user.Address), country, schemas.SMS)
+		if !ok || again.Address != user.Address {
+			t.Fatalf("%q became %q and then %q", raw, string(user.Address), string(again.Address))
+		}
+	})
+}
