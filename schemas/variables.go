@@ -28,6 +28,7 @@ func Variables() []string {
 		"HEED_PSEUDONYM_KEY",
 		"HEED_PSEUDONYM_KEY_FILE",
 		"HEED_REDIS_URL",
+		"HEED_REDIS_URL_FILE",
 		"HEED_SUBSCRIPTIONS_FILE",
 	}
 }

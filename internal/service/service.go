@@ -54,6 +54,8 @@ type Host struct {
 	Log        *slog.Logger
 	Meter      metric.Meter
 	Tracer     trace.Tracer
+	Meters     metric.MeterProvider // for instrumentation libraries (otelhttp, redisconn)
+	Traces     trace.TracerProvider
 	Propagator propagation.TextMapPropagator
 
 	mu        sync.Mutex
@@ -221,6 +223,7 @@ func start(ctx context.Context, stage Stage, sh *shell, logs io.Writer) (*Runnin
 		return nil, err
 	}
 	host.Meter, host.Tracer, host.Propagator = tel.Meter, tel.Tracer, tel.Propagator
+	host.Meters, host.Traces = tel.Meters, tel.Traces
 	listener, err := host.Listen("admin", sh.admin)
 	if err != nil {
 		return nil, err

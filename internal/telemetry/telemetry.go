@@ -34,7 +34,9 @@ type Identity struct {
 
 // Telemetry is what one program reports through.
 type Telemetry struct {
-	Meter      metric.Meter
+	Meters     metric.MeterProvider // for instrumentation libraries
+	Traces     trace.TracerProvider
+	Meter      metric.Meter // the program's own
 	Tracer     trace.Tracer
 	Propagator propagation.TextMapPropagator
 	Metrics    http.Handler // the Prometheus page
@@ -60,6 +62,7 @@ func Open(ctx context.Context, id Identity) (*Telemetry, error) {
 	}
 	meters := sdkmetric.NewMeterProvider(sdkmetric.WithReader(exporter), sdkmetric.WithResource(res))
 	t := &Telemetry{
+		Meters:     meters,
 		Meter:      meters.Meter("github.com/heedhq/heed"),
 		Propagator: propagation.TraceContext{},
 		Metrics:    promhttp.HandlerFor(registry, promhttp.HandlerOpts{EnableOpenMetrics: true}),
@@ -76,6 +79,7 @@ func Open(ctx context.Context, id Identity) (*Telemetry, error) {
 		options = append(options, sdktrace.WithSampler(sdktrace.NeverSample()))
 	}
 	traces := sdktrace.NewTracerProvider(options...)
+	t.Traces = traces
 	t.Tracer = traces.Tracer("github.com/heedhq/heed")
 	t.shutdown = append(t.shutdown, traces.Shutdown)
 	return t, nil
