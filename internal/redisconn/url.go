@@ -106,7 +106,9 @@ func reason(err error) error {
 // open makes the client. Contexts bound every command (a check must deny in time), and the
 // library's maintenance protocol of one vendor is off.
 func (t target) open(introduce func(context.Context, *redis.Conn) error) redis.UniversalClient {
-	off := func() *maintnotifications.Config { return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled} }
+	off := func() *maintnotifications.Config {
+		return &maintnotifications.Config{Mode: maintnotifications.ModeDisabled}
+	}
 	switch {
 	case t.sentinel != nil:
 		t.sentinel.OnConnect, t.sentinel.ContextTimeoutEnabled = introduce, true
