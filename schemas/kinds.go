@@ -78,6 +78,12 @@ func KindOf(eventType string) (Kind, bool) {
 	return Kind(k), ok
 }
 
+// DataSchema names the JSON Schema of the kind's data, which is also the schema's $id. A
+// compatible change moves it (v1.1, …) and keeps the type.
+func (k Kind) DataSchema() string { return schemaPrefix + string(k) + ".v1.json" }
+
+const schemaPrefix = "https://github.com/heedhq/heed/blob/main/schemas/jsonschema/"
+
 // Channel is the way by which a message travels.
 type Channel string
 

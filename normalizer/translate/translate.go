@@ -1,0 +1,187 @@
+// Package translate makes CloudEvents of what an adapter understood: it is the one place that
+// decides an event's id, source, subject, key, time and topic. The normalizer, `heed explain`
+// and providertest all go through it, so what explain prints is what the normalizer writes.
+//
+// It refuses to read a clock, to open a connection and to look at a provider's payload. Personal
+// data stand only in an event's data; subject and key are the person's pseudonym.
+//
+// Invariant: the same callback gives the same ids, whatever white space or key order a retry
+// has, and two different items of a callback never share one.
+package translate
+
+import (
+	"bytes"
+	"strings"
+	"time"
+
+	"github.com/heedhq/heed/internal/stream"
+	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/schemas"
+)
+
+// MaxData is the largest data of an event (design §5). Larger content belongs behind a link.
+const MaxData = 64 << 10
+
+// Envelope is what a callback's events have in common.
+type Envelope struct {
+	Recorded    time.Time              // when the events are made (recordedtime); zero: left out
+	CallbackID  string                 // id of the raw record (causationid); empty: left out
+	Traceparent string                 // of the span that the events belong to; empty: left out
+	Tracestate  string                 //
+	RawAt       string                 // where the raw record stands, "topic/partition@offset"
+	Pseudonyms  *schemas.Pseudonymizer // nil: DemoPseudonyms
+}
+
+// Out is one event with the place it goes to.
+type Out struct {
+	Kind  schemas.Kind
+	Index int // place in the callback, from 0
+	Topic string
+	Key   []byte // also the event's partitionkey
+	Event stream.Event
+}
+
+// Message is the event as a Kafka message.
+func (o *Out) Message() stream.Message { return o.Event.Message(o.Topic, o.Key) }
+
+// Events gives the events of a callback, in the adapter's order, and everything that is to be
+// dead-lettered: the adapter's failures, and items that make no event.
+func Events(raw adapter.Raw, res adapter.Result, env Envelope) ([]Out, []adapter.Failure) {
+	if env.Pseudonyms == nil {
+		env.Pseudonyms = DemoPseudonyms()
+	}
+	outs := make([]Out, 0, len(res.Items))
+	failures := res.Failures
+	for i := range res.Items {
+		out, failure := event(&raw, &res.Items[i], &env)
+		if failure != nil {
+			failures = append(failures[:len(failures):len(failures)], *failure)
+			continue
+		}
+		outs = append(outs, out)
+	}
+	tellApart(outs)
+	return outs, failures
+}
+
+func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.Failure) {
+	out := Out{Kind: item.Kind, Index: item.Index, Topic: schemas.TopicOf(item.Kind)}
+	if out.Topic == "" || out.Topic == schemas.TopicCallbacks {
+		return Out{}, &adapter.Failure{Index: item.Index, Class: adapter.Panic, Message: "the adapter made an event of kind \"" + string(item.Kind) + "\", which it may not"}
+	}
+	data := tidy(item.Data, raw.Origin)
+	at := when(item.Time, raw.ReceivedAt, &data)
+
+	encoded := appendData(nil, &data)
+	if len(encoded) > MaxData {
+		size := len(encoded)
+		data.ProviderData = cutMark(size, env)
+		if encoded = appendData(encoded[:0], &data); len(encoded) > MaxData {
+			return Out{}, &adapter.Failure{Index: item.Index, Class: adapter.TooLarge, Message: "the event's data are larger than 64 KiB, even without provider_data"}
+		}
+	}
+
+	id := eventID(raw, item, &data)
+	subject, key := "", ""
+	if data.User != nil {
+		subject = env.Pseudonyms.Of(data.User.Kind, data.User.Address)
+		key = subject
+	} else {
+		key = keyWithoutUser(raw.Origin.Provider, data.MessageID, id)
+	}
+	e := stream.Event{
+		ID:          id,
+		Source:      raw.Origin.Source(),
+		Type:        item.Kind.Type(),
+		Subject:     subject,
+		Time:        at,
+		DataSchema:  item.Kind.DataSchema(),
+		ContentType: "application/json",
+		Extensions:  make([]stream.Extension, 0, 11),
+		Data:        encoded,
+	}
+	add := func(name, value string) {
+		if value = attribute(value); value != "" {
+			e.Extensions = append(e.Extensions, stream.Extension{Name: name, Value: value})
+		}
+	}
+	add(schemas.ExtPartitionKey, key)
+	if !env.Recorded.IsZero() {
+		add(schemas.ExtRecordedTime, stream.FormatTime(env.Recorded))
+	}
+	add(schemas.ExtTraceparent, env.Traceparent)
+	add(schemas.ExtTracestate, env.Tracestate)
+	add(schemas.ExtCorrelationID, data.MessageID)
+	add(schemas.ExtCausationID, env.CallbackID)
+	add(schemas.ExtProvider, raw.Origin.Provider)
+	add(schemas.ExtChannel, string(channel(item.Channel, raw.Origin.Channel)))
+	add(schemas.ExtEndpoint, raw.Origin.Endpoint)
+	add(schemas.ExtTenant, raw.Origin.Tenant)
+	add(schemas.ExtBrand, raw.Origin.Brand)
+	out.Key, out.Event = []byte(key), e
+	return out, nil
+}
+
+// tidy is the item's data by the rules that hold for every provider (contract §3): ids without
+// outer blanks, no user without an address, the endpoint's agent where the body names no
+// business.
+func tidy(data schemas.Data, origin schemas.Origin) schemas.Data {
+	data.MessageID = strings.TrimSpace(data.MessageID)
+	data.EventID = strings.TrimSpace(data.EventID)
+	if data.User != nil && data.User.Address == "" {
+		data.User = nil
+	}
+	if (data.Business == nil || data.Business.Address == "") && origin.Agent != "" {
+		data.Business = &schemas.Business{Address: origin.Agent}
+	}
+	if data.Business != nil && data.Business.Address == "" {
+		data.Business = nil
+	}
+	if bytes.Equal(data.ProviderData, []byte("null")) || bytes.Equal(data.ProviderData, []byte("{}")) {
+		data.ProviderData = nil
+	}
+	return data
+}
+
+// old is how far before its receipt a provider's time is flagged: no provider retries that long.
+const old = 30 * 24 * time.Hour
+
+// when decides the event's time and says in data where it comes from. A provider's time stays as
+// it is, also when it cannot be: it is flagged, and only consent clamps it (contract §3).
+func when(provider, received time.Time, data *schemas.Data) time.Time {
+	data.TimeSource = schemas.TimeProvider
+	switch {
+	case provider.IsZero():
+		data.TimeSource = schemas.TimeReceived
+		return received
+	case provider.UTC().Year() < 1 || provider.UTC().Year() > 9999: // RFC 3339 has four digits
+		data.TimeSource, data.TimeFlag = schemas.TimeReceived, schemas.TimeUnreadable
+		return received
+	case provider.After(received):
+		data.TimeFlag = schemas.TimeFuture
+	case received.Sub(provider) > old:
+		data.TimeFlag = schemas.TimeOld
+	}
+	return provider
+}
+
+// channel is the item's channel, else the endpoint's where that is a single one.
+func channel(item, endpoint schemas.Channel) schemas.Channel {
+	if item == "" {
+		item = endpoint
+	}
+	if item == schemas.AnyChannel {
+		return ""
+	}
+	return item
+}
+
+// DemoPseudonyms are the pseudonyms under a key that everybody knows: for output that must be
+// the same on every machine (`heed explain`, golden cases), never for a stage.
+func DemoPseudonyms() *schemas.Pseudonymizer {
+	p, err := schemas.ParsePseudonymKeys(strings.Repeat("0", 64))
+	if err != nil {
+		panic(err) // the key above is well-formed
+	}
+	return p
+}
