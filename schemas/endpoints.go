@@ -178,7 +178,7 @@ func ParseEndpoints(data []byte, with EndpointContext) ([]Endpoint, error) {
 	} else if err := decoder.Decode(new(yaml.Node)); err == nil {
 		wrong.add("the file has more than one YAML document; everything after \"---\" would be ignored")
 	}
-	lines := endpointLines(data)
+	lines := entryLines(data, "endpoints")
 	seen := map[string]int{}
 	for i := range file.Endpoints {
 		e := &file.Endpoints[i]
@@ -390,15 +390,15 @@ func (p *problems) at(e *Endpoint, format string, args ...any) {
 	p.add("line %d: endpoint%s: %s", e.Line, name, fmt.Sprintf(format, args...))
 }
 
-// endpointLines finds the line on which each entry of the list begins.
-func endpointLines(data []byte) []int {
+// entryLines finds the line on which each entry of a file's list begins.
+func entryLines(data []byte, list string) []int {
 	var root yaml.Node
 	if yaml.Unmarshal(data, &root) != nil || len(root.Content) == 0 {
 		return nil
 	}
 	var lines []int
 	for i, top := 0, root.Content[0]; i+1 < len(top.Content); i += 2 {
-		if top.Content[i].Value == "endpoints" {
+		if top.Content[i].Value == list {
 			for _, entry := range top.Content[i+1].Content {
 				lines = append(lines, entry.Line)
 			}
@@ -410,7 +410,7 @@ func endpointLines(data []byte) []int {
 // plainTypeError puts the decoder's complaint into the words of the file's owner.
 func plainTypeError(s string) string {
 	if at := strings.Index(s, " not found in type "); at >= 0 {
-		return strings.Replace(s[:at], "field ", "there is no ", 1) + "; see the documentation of the endpoints file for the names"
+		return strings.Replace(s[:at], "field ", "there is no ", 1) + "; see the file's documentation for the names"
 	}
 	return s
 }

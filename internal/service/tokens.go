@@ -1,18 +1,20 @@
 package service
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"crypto/subtle"
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
 	"slices"
 	"strings"
 
-	"github.com/goccy/go-yaml"
+	"go.yaml.in/yaml/v3"
 
 	"github.com/heedhq/heed/internal/env"
 )
@@ -97,8 +99,10 @@ func parseTokens(data []byte, getenv func(string) string, read func(string) ([]b
 			Roles     []Role `yaml:"roles"`
 		} `yaml:"tokens"`
 	}
-	if err := yaml.UnmarshalWithOptions(data, &file, yaml.Strict()); err != nil {
-		return nil, errors.New(yaml.FormatError(err, false, false))
+	decoder := yaml.NewDecoder(bytes.NewReader(data))
+	decoder.KnownFields(true)
+	if err := decoder.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
 	}
 	var known []token
 	var wrong []error

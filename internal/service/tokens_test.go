@@ -52,7 +52,7 @@ func TestTokensCheck(t *testing.T) {
 func TestParseTokensRefuses(t *testing.T) {
 	for _, c := range []struct{ file, want string }{
 		{"tokens: []", "the list is empty"},
-		{"tokens:\n- {name: a, token: x, roles: [check]}", "unknown field"},
+		{"tokens:\n- {name: a, token: x, roles: [check]}", "field token not found"},
 		{"tokens:\n- {name: a, sha256: 12, roles: [check]}", "64 hex digits"},
 		{"tokens:\n- {name: a, roles: [check]}", "exactly one of"},
 		{"tokens:\n- {name: a, token_env: X, token_file: y, roles: [check]}", "exactly one of"},
