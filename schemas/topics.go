@@ -59,11 +59,20 @@ type Topic struct {
 	Kinds      []Kind        // kinds that stand on it
 	Writers    []Stage
 	Readers    []Stage
+	// MaxMessage is the largest record in bytes, where that is more than Kafka's default of 1 MiB.
+	MaxMessage int
 	// SamePartitionsAs names a topic that must have as many partitions as this one.
 	SamePartitionsAs string
 }
 
 const day = 24 * time.Hour
+
+// The largest raw record is a body of 1 MiB with its request line and headers. Its dead letter
+// has the headers of a dead letter besides.
+const (
+	maxRaw  = 2 << 20
+	maxDead = maxRaw + 64<<10
+)
 
 // DefaultPartitions divides by 1, 2, 3, 4, 6 and 12, so replicas share evenly.
 const DefaultPartitions = 12
@@ -79,9 +88,9 @@ func Topics() []Topic {
 		deliverable = append(deliverable, kinds...)
 	}
 	table := []Topic{
-		{Name: TopicCallbacks, Key: "user pseudonym or body hash", Partitions: DefaultPartitions, Retention: 7 * day, Kinds: []Kind{CallbackReceived, TimeMark}, Writers: []Stage{StageIngest, StageTool}, Readers: []Stage{StageNormalizer, StageTool}},
-		{Name: TopicCallbacksBulk, Key: "user pseudonym or body hash", Partitions: DefaultPartitions, Retention: 3 * day, Kinds: []Kind{CallbackReceived}, Writers: []Stage{StageIngest, StageTool}, Readers: []Stage{StageNormalizer, StageTool}},
-		{Name: TopicCallbacksDead, Key: "original", Partitions: DefaultPartitions, Retention: 30 * day, Kinds: []Kind{CallbackReceived}, Writers: []Stage{StageNormalizer}, Readers: []Stage{StageTool}},
+		{Name: TopicCallbacks, Key: "user pseudonym or body hash", Partitions: DefaultPartitions, Retention: 7 * day, MaxMessage: maxRaw, Kinds: []Kind{CallbackReceived, TimeMark}, Writers: []Stage{StageIngest, StageTool}, Readers: []Stage{StageNormalizer, StageTool}},
+		{Name: TopicCallbacksBulk, Key: "user pseudonym or body hash", Partitions: DefaultPartitions, Retention: 3 * day, MaxMessage: maxRaw, Kinds: []Kind{CallbackReceived}, Writers: []Stage{StageIngest, StageTool}, Readers: []Stage{StageNormalizer, StageTool}},
+		{Name: TopicCallbacksDead, Key: "original", Partitions: DefaultPartitions, Retention: 30 * day, MaxMessage: maxDead, Kinds: []Kind{CallbackReceived}, Writers: []Stage{StageNormalizer}, Readers: []Stage{StageTool}},
 		{Name: TopicInbound, Key: "user pseudonym", Partitions: DefaultPartitions, Retention: 7 * day, Kinds: received, Writers: []Stage{StageNormalizer}, Readers: []Stage{StageConsent, StageDispatcher, StageServices}},
 		{Name: TopicStatus, Key: "user pseudonym", Partitions: DefaultPartitions, Retention: 3 * day, Kinds: statuses, Writers: []Stage{StageNormalizer}, Readers: []Stage{StageConsent, StageDispatcher, StageServices}},
 		{Name: TopicCalls, Key: "user pseudonym", Partitions: DefaultPartitions, Retention: 7 * day, Kinds: []Kind{CallEnded}, Writers: []Stage{StageNormalizer}, Readers: []Stage{StageDispatcher, StageServices}},

@@ -39,6 +39,9 @@ func Specs(o Options) []stream.TopicSpec {
 			"min.insync.replicas": strconv.Itoa(max(replication-1, 1)),
 			"compression.type":    "producer",
 		}
+		if t.MaxMessage > 0 {
+			config["max.message.bytes"] = strconv.Itoa(t.MaxMessage)
+		}
 		if t.Cleanup == schemas.CleanupDelete {
 			config["retention.ms"] = strconv.FormatInt(t.Retention.Milliseconds(), 10)
 		} else {
