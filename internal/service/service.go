@@ -43,6 +43,7 @@ type Stage struct {
 	AdminListen string          // default of HEED_ADMIN_LISTEN
 	Declare     func(*env.Vars) // declares the stage's variables
 	Check       func() error    // what --check looks at beyond the variables: files; may be nil
+	Notes       func() []string // what is valid but should be known (an unsigned delivery); printed by --check, logged at start; may be nil
 	Run         func(context.Context, *Host) error
 }
 
@@ -94,29 +95,53 @@ func (h *Host) Listen(name, addr string) (net.Listener, error) {
 }
 
 // Run runs parts until ctx ends or one of them fails, then ends the others and waits for all.
-// It returns the first failure; ending because ctx ended is none.
+// It returns the first failure, also one that comes up while stopping; ending because ctx ended
+// is none. A part that returns nil early has done its work; the others go on.
 func (h *Host) Run(ctx context.Context, parts ...func(context.Context) error) error {
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
-	var wg sync.WaitGroup
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg    sync.WaitGroup
+		mu    sync.Mutex
+		first error
+	)
 	for _, part := range parts {
 		wg.Go(func() {
-			if err := part(ctx); err != nil && !errors.Is(err, context.Canceled) {
-				cancel(err)
+			err := part(ctx)
+			if err == nil || ctx.Err() != nil && errors.Is(err, context.Canceled) {
+				return
 			}
+			mu.Lock()
+			defer mu.Unlock()
+			if first == nil {
+				first = err
+			}
+			cancel()
 		})
 	}
 	wg.Wait()
-	if err := context.Cause(ctx); err != nil && !errors.Is(err, context.Canceled) {
-		return err
-	}
-	return nil
+	return first
 }
 
 // Main runs the stage as this process's program and does not return.
-func Main(stage Stage) { os.Exit(run(stage, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)) }
+func Main(stage Stage) {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
+	context.AfterFunc(ctx, stop) // a second signal ends the process at once
+	p := process{args: os.Args[1:], environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr, budget: StopBudget + 5*time.Second, exit: os.Exit}
+	os.Exit(p.run(ctx, stage))
+}
 
-func run(stage Stage, args, environ []string, stdout, stderr io.Writer) int {
+// process is what Main takes from the operating system.
+type process struct {
+	args, environ  []string
+	stdout, stderr io.Writer
+	budget         time.Duration // how long a stop may take before exit(3)
+	exit           func(int)
+}
+
+// run runs the stage until ctx ends, which is the signal to stop, and returns the exit status.
+func (p process) run(ctx context.Context, stage Stage) int {
+	args, environ, stdout, stderr := p.args, p.environ, p.stdout, p.stderr
 	vars, shell := stage.declare()
 	check := false
 	for _, arg := range args {
@@ -146,20 +171,24 @@ func run(stage Stage, args, environ []string, stdout, stderr io.Writer) int {
 	}
 	if check {
 		fmt.Fprintf(stdout, "%s: the configuration is valid\n", stage.Name)
+		for _, note := range stage.notes() {
+			fmt.Fprintf(stdout, "  note: %s\n", note)
+		}
 		return 0
 	}
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGINT, syscall.SIGTERM)
-	defer stop()
-	go func() {
-		<-ctx.Done()
-		stop() // a second signal ends the process at once
-		time.AfterFunc(StopBudget+5*time.Second, func() {
-			fmt.Fprintf(stderr, "%s: the stop took longer than its budget of %s\n", stage.Name, StopBudget)
-			os.Exit(3)
-		})
-	}()
+	over := make(chan struct{})
+	defer close(over)
+	context.AfterFunc(ctx, func() {
+		select {
+		case <-over:
+		case <-time.After(p.budget):
+			fmt.Fprintf(stderr, "%s: the stop took longer than %s\n", stage.Name, p.budget)
+			p.exit(3)
+		}
+	})
 	running, err := start(ctx, stage, shell, stderr)
 	if err == nil {
+		telemetry.HandleErrors(running.host.Log) // process-wide, so here and not in start
 		err = running.Wait()
 	}
 	if err != nil {
@@ -180,6 +209,13 @@ func (s *Stage) declare() (*env.Vars, *shell) {
 	vars.String(&sh.admin, "HEED_ADMIN_LISTEN", s.AdminListen, "Admin port: /livez, /readyz, /metrics, /version, /debug/pprof/.")
 	vars.Enum(&sh.level, "HEED_LOG_LEVEL", "info", []string{"debug", "info", "warn", "error"}, "Least severe log line that is written.")
 	return vars, sh
+}
+
+func (s *Stage) notes() []string {
+	if s.Notes == nil {
+		return nil
+	}
+	return s.Notes()
 }
 
 // Running is a stage that runs in this process.
@@ -214,7 +250,7 @@ func start(ctx context.Context, stage Stage, sh *shell, logs io.Writer) (*Runnin
 		Name:      stage.Name,
 		Instance:  newInstance(),
 		Version:   Version(),
-		Log:       slog.New(slog.NewJSONHandler(logs, &slog.HandlerOptions{Level: level})).With("service", stage.Name),
+		Log:       telemetry.NewLogger(logs, level).With("service", stage.Name),
 		listening: map[string]string{},
 		changed:   make(chan struct{}),
 	}
@@ -226,7 +262,8 @@ func start(ctx context.Context, stage Stage, sh *shell, logs io.Writer) (*Runnin
 	host.Meters, host.Traces = tel.Meters, tel.Traces
 	listener, err := host.Listen("admin", sh.admin)
 	if err != nil {
-		return nil, err
+		_ = tel.Shutdown(ctx)
+		return nil, fmt.Errorf("HEED_ADMIN_LISTEN: %w", err)
 	}
 	admin := &http.Server{Handler: host.adminHandler(tel.Metrics), ReadHeaderTimeout: 5 * time.Second}
 	go func() { _ = admin.Serve(listener) }()
@@ -238,6 +275,9 @@ func start(ctx context.Context, stage Stage, sh *shell, logs io.Writer) (*Runnin
 		defer close(r.done)
 		defer cancel()
 		host.Log.Info("started", "version", host.Version, "instance", host.Instance)
+		for _, note := range stage.notes() {
+			host.Log.Warn("note on the configuration", "note", note)
+		}
 		r.err = stage.Run(ctx, host)
 		host.drain()
 		flush, cancelFlush := context.WithTimeout(context.Background(), 5*time.Second)
