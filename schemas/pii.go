@@ -26,3 +26,15 @@ func (Text) LogValue() slog.Value { return slog.StringValue(Redacted) }
 
 // Format redacts under every verb.
 func (Text) Format(f fmt.State, _ rune) { _, _ = f.Write([]byte(Redacted)) }
+
+// LogValue redacts: a JSON log handler marshals a struct, and the members inside would show.
+func (User) LogValue() slog.Value { return slog.StringValue(Redacted) }
+
+// LogValue redacts.
+func (Content) LogValue() slog.Value { return slog.StringValue(Redacted) }
+
+// LogValue redacts.
+func (Data) LogValue() slog.Value { return slog.StringValue(Redacted) }
+
+// LogValue redacts: a captured request holds whatever the provider said.
+func (Capture) LogValue() slog.Value { return slog.StringValue(Redacted) }

@@ -28,6 +28,7 @@ type Vars struct {
 type variable struct {
 	name, def, help string
 	required        bool
+	instead         string // the variable that may be given in its place (NAME_FILE)
 	set             func(string) error
 }
 
@@ -122,15 +123,11 @@ func (v *Vars) List(p *[]string, name, def, help string) {
 	})
 }
 
-// Secret declares name, and name_FILE for the path of a file that holds the value; its value is
-// never printed.
+// Secret declares name, and name_FILE for the path of a file that holds the value (as mounted
+// secrets do); one of the two may be given. The value is never printed.
 func (v *Vars) Secret(p *string, name, help string) {
-	v.add(name, "", help, func(s string) error {
-		if s != "" {
-			*p = s
-		}
-		return nil
-	})
+	v.add(name, "", help, func(s string) error { *p = s; return nil })
+	v.vars[len(v.vars)-1].instead = name + "_FILE"
 	v.add(name+"_FILE", "", "File that holds "+name+".", func(path string) error {
 		if path == "" {
 			return nil
@@ -139,7 +136,9 @@ func (v *Vars) Secret(p *string, name, help string) {
 		if err != nil {
 			return err
 		}
-		*p = strings.TrimSpace(string(data))
+		if *p = strings.TrimSpace(string(data)); *p == "" {
+			return fmt.Errorf("%s is empty", path)
+		}
 		return nil
 	})
 }
@@ -160,17 +159,17 @@ func (v *Vars) Parse(environ, known []string) error {
 		}
 	}
 	for _, one := range v.vars {
-		value, ok := given[one.name]
-		if !ok || value == "" {
-			if one.required {
+		value := given[one.name] // set but empty counts as not set, as in a compose file
+		if value != "" && one.instead != "" && given[one.instead] != "" {
+			wrong = append(wrong, fmt.Errorf("%s and %s are both set: give one of them", one.name, one.instead))
+			continue
+		}
+		if value == "" {
+			if one.required && given[one.instead] == "" {
 				wrong = append(wrong, fmt.Errorf("%s is not set: %s", one.name, one.help))
 				continue
 			}
 			value = one.def
-			if value == "" {
-				_ = one.set("")
-				continue
-			}
 		}
 		if err := one.set(value); err != nil {
 			wrong = append(wrong, fmt.Errorf("%s: %w", one.name, err))
