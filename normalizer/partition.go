@@ -1,0 +1,279 @@
+package normalizer
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"go.opentelemetry.io/otel/trace"
+
+	"github.com/heedhq/heed/internal/stream"
+	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/normalizer/translate"
+	"github.com/heedhq/heed/schemas"
+)
+
+// partition is one raw partition for as long as this process owns it. One goroutine reads,
+// translates and enqueues, so events keep the order of their callbacks; acknowledgements come on
+// the writer's goroutine, in any order over several target partitions.
+type partition struct {
+	n      *normalizer
+	topic  string
+	number int32
+	in     source
+	out    writer
+	fail   context.CancelCauseFunc // ends the worker, with the append that failed
+
+	mu      sync.Mutex
+	pending []*entry // what was read and is not yet done, oldest first
+	window  *window
+	ready   []*mark       // marks with everything before them acknowledged, at most one a replica
+	marks   int           // marks that are not done, wherever they are
+	wake    chan struct{} // capacity 1: marks are ready
+	empty   chan struct{} // capacity 1: nothing is left to be acknowledged
+}
+
+// entry is a raw record on its way.
+type entry struct {
+	offset   int64
+	open     int // appends not yet acknowledged, and one while they are being enqueued
+	read     time.Time
+	received time.Time
+	provider string
+	mark     *mark      // set on a time mark: nothing of it is open
+	span     trace.Span // nil when the callback is not sampled
+}
+
+func newPartition(n *normalizer, topic string, number int32, in source, fail context.CancelCauseFunc) *partition {
+	out := n.fast
+	if topic == schemas.TopicCallbacksBulk {
+		out = n.bulk
+	}
+	return &partition{
+		n: n, topic: topic, number: number, in: in, out: out, fail: fail,
+		window: newWindow(n.windowSize),
+		wake:   make(chan struct{}, 1),
+		empty:  make(chan struct{}, 1),
+	}
+}
+
+// batch translates and enqueues the records of one fetch.
+func (p *partition) batch(ctx context.Context, records []stream.Record) error {
+	tally := newTally()
+	defer p.report(tally)
+	now := p.n.now()
+	for i := range records {
+		rec := &records[i]
+		if isMark(rec) {
+			p.mark(rec, now)
+			continue
+		}
+		if err := p.callback(ctx, rec, now, tally); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// callback translates one raw record and enqueues everything that it gives.
+func (p *partition) callback(ctx context.Context, rec *stream.Record, now time.Time, tally *tally) error {
+	e := &entry{offset: rec.Offset, open: 1, read: now, received: rec.Time, provider: unknownProvider}
+	p.mu.Lock()
+	p.pending = append(p.pending, e)
+	p.mu.Unlock()
+
+	var outs []translate.Out
+	ignored := ""
+	raw, env, err := translate.ReadRaw(rec)
+	var failures []adapter.Failure
+	traceHeader := ""
+	switch a := p.n.adapters[raw.Origin.Provider]; {
+	case err != nil:
+		failures = []adapter.Failure{asFailure(err)}
+	case a == nil:
+		failures = []adapter.Failure{{Index: adapter.WholeCallback, Class: adapter.UnknownProvider, Message: fmt.Sprintf("no adapter is called %.64q", raw.Origin.Provider)}}
+	default:
+		e.received, e.provider = raw.ReceivedAt, raw.Origin.Provider
+		e.span, traceHeader = p.n.span(ctx, rec, env, e.provider)
+		env.Recorded, env.Pseudonyms = now, p.n.pseudonyms
+		var res adapter.Result
+		outs, failures, res = p.understand(a, raw, env)
+		ignored = res.Ignored
+	}
+
+	replayed := rec.Header(schemas.HeaderReplayedFrom) != nil
+	for i := range outs {
+		if err := p.event(ctx, e, &outs[i], replayed, traceHeader, tally); err != nil {
+			return err
+		}
+	}
+	letters := deadLetters(rec, failures, p.n.version, now)
+	for i := range letters {
+		tally.dead(e.provider, letters[i].class, rec.Offset)
+		if err := p.enqueueDead(ctx, letters[i], e); err != nil {
+			return err
+		}
+	}
+	tally.callback(e.provider, outcome(outs, failures, ignored))
+	p.acknowledged(e, nil)
+	return nil
+}
+
+// understand lets the adapter read the callback and translates what it gives. An adapter that
+// breaks costs its callback a dead letter, never the stage.
+func (p *partition) understand(a adapter.Adapter, raw adapter.Raw, env translate.Envelope) (outs []translate.Out, failures []adapter.Failure, res adapter.Result) {
+	defer func() {
+		v := recover()
+		if v == nil {
+			return
+		}
+		// Only the runtime's own words are safe to show; a panic's value may quote the callback.
+		what := fmt.Sprintf("a %T", v)
+		if err, ok := v.(runtime.Error); ok {
+			what = err.Error()
+		}
+		p.n.log.Error("an adapter broke: please report this", "provider", raw.Origin.Provider, "panic", what, "topic", p.topic, "partition", p.number, "stack", string(debug.Stack()))
+		outs, res = nil, adapter.Result{}
+		failures = []adapter.Failure{{Index: adapter.WholeCallback, Class: adapter.Panic, Message: "the adapter broke: " + what}}
+	}()
+	res = a.Adapt(raw)
+	outs, failures = translate.Events(raw, res, env)
+	return outs, failures, res
+}
+
+// event enqueues one event, unless it is known to stand already.
+func (p *partition) event(ctx context.Context, e *entry, out *translate.Out, replayed bool, traceHeader string, tally *tally) error {
+	seen := seenKey{}
+	if p.n.windowSize > 0 {
+		seen = p.window.key(&out.Event)
+		if !replayed && p.seen(seen) {
+			tally.event(e.provider, out.Kind, duplicate)
+			return nil
+		}
+	}
+	m := out.Message()
+	if traceHeader != "" {
+		m.Headers = append(m.Headers, stream.Header{Key: "traceparent", Value: []byte(traceHeader)})
+	}
+	tally.event(e.provider, out.Kind, produced)
+	return p.enqueue(ctx, m, e, func() { p.window.add(seen) })
+}
+
+func (p *partition) seen(k seenKey) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.window.has(k)
+}
+
+// enqueue hands a message of e to the writer. acked, which may be nil, runs under p.mu once the
+// message is acknowledged.
+func (p *partition) enqueue(ctx context.Context, m stream.Message, e *entry, acked func()) error {
+	p.mu.Lock()
+	e.open++
+	p.mu.Unlock()
+	return p.enqueueWaiting(ctx, m, func(_ stream.Position, err error) {
+		if err != nil {
+			p.fail(fmt.Errorf("appending to %s: %w", m.Topic, err))
+			return
+		}
+		p.acknowledged(e, acked)
+	})
+}
+
+// enqueueDead enqueues a dead letter. One that is too large for its topic is shortened to its
+// class and place: bytes and headers of the callback matter more than our words about it.
+func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry) error {
+	err := p.enqueue(ctx, letter.message, e, nil)
+	if errors.Is(err, stream.ErrTooLarge) {
+		p.mu.Lock()
+		e.open-- // the refused message never calls back
+		p.mu.Unlock()
+		err = p.enqueue(ctx, letter.short(), e, nil)
+	}
+	return err
+}
+
+// acknowledged takes one off e's open appends; e is done when none is left.
+func (p *partition) acknowledged(e *entry, acked func()) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if acked != nil {
+		acked()
+	}
+	if e.open--; e.open > 0 {
+		return
+	}
+	p.in.Done(e.offset)
+	p.n.metrics.acknowledged(e.provider, p.n.now().Sub(e.received))
+	if e.span != nil {
+		e.span.End()
+	}
+	p.advance()
+}
+
+// advance takes what is done off the head of pending; a mark that comes to the head has
+// everything before it acknowledged. Callers hold p.mu.
+func (p *partition) advance() {
+	for len(p.pending) > 0 && p.pending[0].open == 0 {
+		if m := p.pending[0].mark; m != nil {
+			p.arrived(m)
+		}
+		p.pending[0] = nil
+		p.pending = p.pending[1:]
+	}
+	p.checkEmpty()
+}
+
+// checkEmpty wakes drain when nothing is left. Callers hold p.mu.
+func (p *partition) checkEmpty() {
+	if len(p.pending) == 0 && p.marks == 0 {
+		signal(p.empty)
+	}
+}
+
+// drain waits until everything that was read is done.
+func (p *partition) drain(ctx context.Context) error {
+	for {
+		p.mu.Lock()
+		left := len(p.pending) + p.marks
+		p.mu.Unlock()
+		if left == 0 {
+			return nil
+		}
+		select {
+		case <-p.empty:
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
+	}
+}
+
+// waiting is how long the oldest record that is not done has been in hand.
+func (p *partition) waiting(now time.Time) time.Duration {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(p.pending) == 0 {
+		return 0
+	}
+	return now.Sub(p.pending[0].read)
+}
+
+// signal wakes the one who waits on c, now or at its next look.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}
+
+func asFailure(err error) adapter.Failure {
+	var f adapter.Failure
+	if errors.As(err, &f) {
+		return f
+	}
+	return adapter.Failure{Index: adapter.WholeCallback, Class: adapter.NotRaw, Message: "the record is not a captured request"}
+}

@@ -1,0 +1,10 @@
+// Package providers is the explicit list of the providers that the normalizer understands. A
+// new provider is a folder beside this file and a line in All; a test compares the two.
+package providers
+
+import "github.com/heedhq/heed/normalizer/adapter"
+
+// All lists an adapter for every provider.
+func All() []adapter.Adapter {
+	return []adapter.Adapter{}
+}
