@@ -8,7 +8,7 @@
 //	normalizer/providers/X   → normalizer/adapter, schemas; never another provider; pure
 //	ingest, normalizer, consent, dispatcher → schemas, internal, their own tree; never each other
 //	deploy/heed              → the stages' pure packages, never a stage
-//	deploy/allinone, test    → everything; nothing imports them
+//	deploy/allinone, test    → everything; nothing imports them (but any test may use test/stack)
 //
 // Third parties stand behind one door each: kafka-go in internal/stream, the OpenTelemetry SDK
 // in internal/telemetry, go-redis in internal/redisconn and consent. Production programs link

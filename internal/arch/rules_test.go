@@ -36,6 +36,7 @@ var testsMayImport = []struct {
 	{"normalizer/providers/...", "normalizer/providers/providertest", "one call runs all obligations"},
 	{"normalizer/...", "normalizer/providers/...", "the translator is tested with the real providers"},
 	{"deploy/...", "deploy/...", "commands are tested through each other"},
+	{"...", "test/stack", "the suites that pass on fakes pass on real Kafka and Redis as well"},
 }
 
 // internalPackages is the closed list: two users among the stages, no word of the domain in the
