@@ -57,29 +57,31 @@ const (
 	specVersion       = "1.0"
 )
 
-// Message is the event as a Kafka message in binary mode (CloudEvents Kafka binding 3.2).
+// Message is the event as a Kafka message in binary mode (CloudEvents Kafka binding 3.2). The
+// header values share one buffer: an event has fifteen or so, and every event passes here.
 func (e *Event) Message(topic string, key []byte) Message {
 	headers := make([]Header, 0, 8+len(e.Extensions))
-	add := func(name, value string) {
+	values := make([]byte, 0, 512)
+	put := func(header, value string) {
 		if value != "" {
-			headers = append(headers, Header{headerPrefix + name, []byte(value)})
+			from := len(values)
+			values = append(values, value...)
+			headers = append(headers, Header{header, values[from:len(values):len(values)]})
 		}
 	}
-	add("specversion", specVersion)
-	add("id", e.ID)
-	add("source", e.Source)
-	add("type", e.Type)
-	add("subject", e.Subject)
+	put("ce_specversion", specVersion)
+	put("ce_id", e.ID)
+	put("ce_source", e.Source)
+	put("ce_type", e.Type)
+	put("ce_subject", e.Subject)
 	if !e.Time.IsZero() {
-		add("time", FormatTime(e.Time))
+		put("ce_time", FormatTime(e.Time))
 	}
-	add("dataschema", e.DataSchema)
+	put("ce_dataschema", e.DataSchema)
 	for _, x := range e.Extensions {
-		add(x.Name, x.Value)
+		put(headerPrefix+x.Name, x.Value)
 	}
-	if e.ContentType != "" {
-		headers = append(headers, Header{headerContentType, []byte(e.ContentType)})
-	}
+	put(headerContentType, e.ContentType)
 	return Message{Topic: topic, Key: key, Value: e.Data, Headers: headers}
 }
 

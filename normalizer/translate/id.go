@@ -6,7 +6,6 @@ import (
 	"encoding/base32"
 	"encoding/binary"
 	"encoding/json"
-	"hash"
 	"mime"
 	"slices"
 	"strings"
@@ -42,7 +41,7 @@ var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadd
 const idBytes = 20
 
 func eventID(raw *adapter.Raw, item *adapter.Item, data *schemas.Data) string {
-	d := digest{sha256.New(), nil}
+	d := make(digest, 0, 512)
 	d.text("provider", raw.Origin.Provider)
 	d.text("kind", string(item.Kind))
 	d.text("message_id", data.MessageID)
@@ -92,7 +91,7 @@ func tellApart(outs []Out) {
 			if same := &outs[at].Event; same.Time.Equal(e.Time) && bytes.Equal(same.Data, e.Data) {
 				break
 			}
-			d := digest{sha256.New(), nil}
+			var d digest
 			d.text("id", base)
 			d.bytes("again", binary.BigEndian.AppendUint64(nil, n))
 			e.ID = d.id()
@@ -106,40 +105,33 @@ func keyWithoutUser(provider, messageID, id string) string {
 	if messageID == "" {
 		return id
 	}
-	d := digest{sha256.New(), nil}
+	var d digest
 	d.text("provider", provider)
 	d.text("message_id", messageID)
 	return d.id()
 }
 
-// digest hashes named values so that no two lists of values give the same bytes.
-type digest struct {
-	hash.Hash
-	scratch []byte
-}
+// digest collects named values so that no two lists of values give the same bytes.
+type digest []byte
 
 func (d *digest) text(name, value string) {
-	if value == "" {
-		return
+	if value != "" {
+		d.head(name, len(value))
+		*d = append(*d, value...)
 	}
-	d.head(name, len(value))
-	d.scratch = append(d.scratch, value...)
-	d.Write(d.scratch)
 }
 
 func (d *digest) bytes(name string, value []byte) {
-	if len(value) == 0 {
-		return
+	if len(value) > 0 {
+		d.head(name, len(value))
+		*d = append(*d, value...)
 	}
-	d.head(name, len(value))
-	d.Write(d.scratch)
-	d.Write(value)
 }
 
 func (d *digest) head(name string, size int) {
-	d.scratch = append(d.scratch[:0], name...)
-	d.scratch = append(d.scratch, 0)
-	d.scratch = binary.AppendUvarint(d.scratch, uint64(size))
+	*d = append(*d, name...)
+	*d = append(*d, 0)
+	*d = binary.AppendUvarint(*d, uint64(size))
 }
 
 func (d *digest) content(c *schemas.Content) {
@@ -172,8 +164,8 @@ func (d *digest) content(c *schemas.Content) {
 }
 
 func (d *digest) id() string {
-	var sum [sha256.Size]byte
-	return idEncoding.EncodeToString(d.Sum(sum[:0])[:idBytes])
+	sum := sha256.Sum256(*d)
+	return idEncoding.EncodeToString(sum[:idBytes])
 }
 
 // canonical is the canonical form of a body, so that a retry that only spaces or orders it

@@ -72,7 +72,7 @@ func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.F
 	data := tidy(item.Data, raw.Origin)
 	at := when(item.Time, raw.ReceivedAt, &data)
 
-	encoded := appendData(nil, &data)
+	encoded := appendData(make([]byte, 0, 512+len(data.ProviderData)), &data)
 	if len(encoded) > MaxData {
 		size := len(encoded)
 		data.ProviderData = cutMark(size, env)
