@@ -97,7 +97,7 @@ func Kafka(t testing.TB, options ...Option) *Cluster {
 }
 
 func (c *Cluster) note(t testing.TB) {
-	note(t, "ran", fmt.Sprintf("Kafka %s, nodes: %d", KafkaVersion, len(c.Nodes)))
+	note(t, "ran", fmt.Sprintf("Kafka %s, %d node(s)", KafkaVersion, len(c.Nodes)))
 }
 
 // lend is the shared cluster as one test has it.

@@ -69,7 +69,8 @@ func unavailable(t testing.TB, err error) {
 	t.Skipf("NOT PROVED ON REAL SERVERS: %v", err)
 }
 
-// note appends a line on what ran on what to .cache/real.log, which make test sums up.
+// note appends a line to .cache/real.log, which make test sums up: what ran, or did not, of which
+// package and test, on what or why.
 func note(t testing.TB, outcome, what string) {
 	dir, err := cacheDir()
 	if err != nil {
@@ -80,7 +81,9 @@ func note(t testing.TB, outcome, what string) {
 		return
 	}
 	defer f.Close()
-	fmt.Fprintf(f, "%s\t%s\t%s\n", outcome, t.Name(), what)
+	at, _ := os.Getwd() // a test runs in its package's folder
+	at, _ = filepath.Rel(filepath.Dir(dir), at)
+	fmt.Fprintf(f, "%s\t%s\t%s\t%s\n", outcome, at, t.Name(), what)
 }
 
 // Environ is the process's environment without every HEED_ variable: what a test hands to a
