@@ -80,7 +80,7 @@ const (
 	Encrypted       Class = "encrypted"        // values are encrypted at the provider; turn it off there
 	MissingField    Class = "missing_field"    // a member without which the event says nothing
 	UnknownProvider Class = "unknown_provider" // the record names a provider that has no adapter
-	TooLarge        Class = "too_large"        // the event would be over 64 KiB even without provider_data
+	TooLarge        Class = "too_large"        // the event would be over 64 KiB even without provider_data, or the callback holds more than MaxValues values or MaxItems items
 	NotRaw          Class = "not_raw"          // the record is not a captured request
 	Panic           Class = "panic"            // the adapter broke; a bug of ours
 )

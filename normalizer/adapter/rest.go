@@ -1,0 +1,261 @@
+package adapter
+
+import (
+	"encoding/json"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// maxShared bounds what an envelope adds to each of its items: beyond it only the first item
+// carries the envelope's members, so that output stays linear in the callback.
+const maxShared = 4 << 10
+
+// Rest is what nobody took, as provider_data: the callback's members in their order, with their
+// digits and escapes as written, without the other items of a batch. An array around the item
+// is left with the item alone. Of a name that stands more than once the last keeps it and the
+// earlier ones become "name#1", "name#2". nil when nothing is left.
+func (v *View) Rest(n Node) json.RawMessage {
+	if n.v != v || v == nil {
+		return nil
+	}
+	var path []uint32 // from n up to the root's child; empty: n is the root
+	for i := n.i; i != 0; i = v.nodes[i].parent {
+		path = append(path, i)
+	}
+	b, left := v.appendRest(nil, 0, path)
+	if !left {
+		return nil
+	}
+	if len(path) > 0 && len(b) > maxShared {
+		own, _ := v.appendRest(nil, n.i, nil)
+		if len(b)-len(own) > maxShared {
+			if v.sharedGiven {
+				return own
+			}
+			v.sharedGiven = true
+		}
+	}
+	return b
+}
+
+// appendRest appends what is left of node i; path leads, last first, from the item up to a child
+// of i. It reports false, and appends nothing, when all of it was taken.
+func (v *View) appendRest(b []byte, i uint32, path []uint32) ([]byte, bool) {
+	d := &v.nodes[i]
+	switch {
+	case d.flags&taken != 0 && len(path) == 0:
+		return b, false
+	case d.kind == kindObject:
+		return v.appendMembers(b, i, path)
+	case d.kind == kindArray:
+		return v.appendElements(b, i, path)
+	case d.flags&unquoted != 0:
+		return appendQuoted(b, v.src[d.textAt:d.textAt+d.textLen]), true
+	case d.kind == kindString:
+		return append(b, v.src[d.textAt-1:d.textAt+d.textLen+1]...), true
+	}
+	return append(b, v.src[d.textAt:d.textAt+d.textLen]...), true
+}
+
+func (v *View) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
+	start := len(b)
+	b = append(b, '{')
+	doubles := v.doubles(i)
+	left := v.nodes[i].next == i+1
+	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
+		var down []uint32
+		if len(path) > 0 && path[len(path)-1] == c {
+			down = path[:len(path)-1]
+		} else if v.nodes[c].flags&item != 0 {
+			continue
+		}
+		mark := len(b)
+		if left && b[len(b)-1] != '{' {
+			b = append(b, ',')
+		}
+		if name, ok := doubles[c]; ok {
+			b = appendQuoted(b, name)
+		} else {
+			b = appendQuoted(b, v.name(c))
+		}
+		b = append(b, ':')
+		var kept bool
+		if b, kept = v.appendRest(b, c, down); !kept {
+			b = b[:mark]
+			continue
+		}
+		left = true
+	}
+	if !left {
+		return b[:start], false
+	}
+	return append(b, '}'), true
+}
+
+func (v *View) appendElements(b []byte, i uint32, path []uint32) ([]byte, bool) {
+	start := len(b)
+	b = append(b, '[')
+	left := v.nodes[i].next == i+1
+	if len(path) > 0 { // the way to the item: never a look at its siblings
+		if b, left = v.appendRest(b, path[len(path)-1], path[:len(path)-1]); !left {
+			return b[:start], false
+		}
+		return append(b, ']'), true
+	}
+	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
+		if v.nodes[c].flags&item != 0 {
+			continue
+		}
+		mark := len(b)
+		if left && b[len(b)-1] != '[' {
+			b = append(b, ',')
+		}
+		var kept bool
+		if b, kept = v.appendRest(b, c, nil); !kept {
+			b = b[:mark]
+			continue
+		}
+		left = true
+	}
+	if !left {
+		return b[:start], false
+	}
+	return append(b, ']'), true
+}
+
+// doubles names the earlier ones of members that stand more than once.
+func (v *View) doubles(i uint32) map[uint32]string {
+	members := 0
+	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
+		members++
+	}
+	if members < 2 {
+		return nil
+	}
+	if members <= 16 && !v.hasDoubles(i) { // by far the most: no map
+		return nil
+	}
+	last := make(map[string]uint32, members)
+	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
+		last[v.name(c)] = c
+	}
+	if len(last) == members {
+		return nil
+	}
+	renamed := map[uint32]string{}
+	count := map[string]int{}
+	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
+		name := v.name(c)
+		if last[name] == c {
+			continue
+		}
+		for {
+			count[name]++
+			other := name + "#" + strconv.Itoa(count[name])
+			if _, used := last[other]; !used {
+				renamed[c] = other
+				break
+			}
+		}
+	}
+	return renamed
+}
+
+func (v *View) hasDoubles(i uint32) bool {
+	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
+		for o := v.nodes[c].next; o < end; o = v.nodes[o].next {
+			if v.nodes[c].nameLen == v.nodes[o].nameLen || (v.nodes[c].flags|v.nodes[o].flags)&escapedName != 0 {
+				if v.name(c) == v.name(o) {
+					return true
+				}
+			}
+		}
+	}
+	return false
+}
+
+// Raw is the whole value as JSON, whatever was taken of it.
+func (n Node) Raw() json.RawMessage {
+	if !n.Present() {
+		return nil
+	}
+	return n.v.appendCanonical(nil, n.i, false)
+}
+
+// Canonical is the whole value as JSON that does not change with white space, the order of
+// members or the way in which a string is escaped: two deliveries of one callback have the same.
+func (n Node) Canonical() []byte {
+	if !n.Present() {
+		return nil
+	}
+	return n.v.appendCanonical(nil, n.i, true)
+}
+
+func (v *View) appendCanonical(b []byte, i uint32, sorted bool) []byte {
+	d := &v.nodes[i]
+	switch d.kind {
+	case kindObject:
+		type member struct {
+			name string
+			i    uint32
+		}
+		var members []member
+		for c, end := i+1, d.next; c < end; c = v.nodes[c].next {
+			members = append(members, member{v.name(c), c})
+		}
+		if sorted {
+			slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
+		}
+		b = append(b, '{')
+		for k, m := range members {
+			if k > 0 {
+				b = append(b, ',')
+			}
+			b = append(appendQuoted(b, m.name), ':')
+			b = v.appendCanonical(b, m.i, sorted)
+		}
+		return append(b, '}')
+	case kindArray:
+		b = append(b, '[')
+		for c, end := i+1, d.next; c < end; c = v.nodes[c].next {
+			if c > i+1 {
+				b = append(b, ',')
+			}
+			b = v.appendCanonical(b, c, sorted)
+		}
+		return append(b, ']')
+	case kindString:
+		return appendQuoted(b, Node{v, i}.Verbatim())
+	}
+	return append(b, v.src[d.textAt:d.textAt+d.textLen]...)
+}
+
+const hexDigits = "0123456789abcdef"
+
+// appendQuoted appends s as a JSON string; s is valid UTF-8.
+func appendQuoted(b []byte, s string) []byte {
+	b = append(b, '"')
+	from := 0
+	for i := range len(s) {
+		c := s[i]
+		if c >= ' ' && c != '"' && c != '\\' {
+			continue
+		}
+		b = append(b, s[from:i]...)
+		from = i + 1
+		switch c {
+		case '"', '\\':
+			b = append(b, '\\', c)
+		case '\n':
+			b = append(b, `\n`...)
+		case '\r':
+			b = append(b, `\r`...)
+		case '\t':
+			b = append(b, `\t`...)
+		default:
+			b = append(b, '\\', 'u', '0', '0', hexDigits[c>>4], hexDigits[c&15])
+		}
+	}
+	return append(append(b, s[from:]...), '"')
+}

@@ -1,0 +1,285 @@
+package adapter
+
+import (
+	"bytes"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"github.com/heedhq/heed/schemas"
+)
+
+// View is one callback as a tree of values, whatever it came as: JSON, a form, multipart or the
+// query of a GET. Order, digits and double names are kept; names lose outer blanks. An adapter
+// takes what it knows by name; what nobody took is the event's provider_data.
+type View struct {
+	Repaired []string // what was mended, for Data.Repaired
+
+	src         string
+	nodes       []node
+	sharedGiven bool
+}
+
+// Root is the callback's outermost value; for a query or a form an object of strings.
+func (v *View) Root() Node { return Node{v, 0} }
+
+func (v *View) name(i uint32) string {
+	d := &v.nodes[i]
+	s := v.src[d.nameAt : d.nameAt+d.nameLen]
+	if d.flags&escapedName != 0 {
+		return strings.TrimSpace(unescape(s))
+	}
+	return s
+}
+
+func (v *View) named(i uint32, name string) bool {
+	d := &v.nodes[i]
+	if d.flags&escapedName != 0 {
+		return v.name(i) == name
+	}
+	return v.src[d.nameAt:d.nameAt+d.nameLen] == name
+}
+
+// Read gives the callback's view: of its body, or of its query when there is no body. What the
+// bytes are is decided by the bytes as much as by Content-Type, since providers label JSON as
+// forms and the other way about.
+func Read(raw Raw) (*View, *Failure) {
+	body, repaired := text(raw.Request.Body)
+	body = strings.TrimLeft(body, " \t\r\n") // not its end: a blank there tells that a last number is whole
+	if body == "" {
+		if query := raw.Request.Query(); query != "" {
+			query, repaired = text([]byte(query))
+			return readForm(query, repaired)
+		}
+		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "neither a body nor a query"}
+	}
+	media, params, err := mime.ParseMediaType(raw.Request.Get("Content-Type"))
+	if err != nil {
+		media, _, _ = strings.Cut(strings.ToLower(raw.Request.Get("Content-Type")), ";")
+	}
+	var v *View
+	var f *Failure
+	switch {
+	case body[0] == '{' || body[0] == '[':
+		v, f = parseView(body)
+	case strings.HasPrefix(body, "--") && (strings.HasPrefix(media, "multipart/") || strings.Contains(body, "form-data")):
+		// the raw bytes, not the mended text: a part may be a file
+		v, f = readMultipart(raw.Request.Body, params["boundary"])
+	case media == "application/x-www-form-urlencoded" || looksLikeForm(strings.TrimSpace(body)):
+		return readForm(strings.TrimSpace(body), repaired)
+	default:
+		v, f = parseView(body)
+	}
+	if f != nil {
+		return nil, f
+	}
+	v.Repaired = slices.Concat(repaired, v.Repaired)
+	return v, nil
+}
+
+// ReadQuery gives the view of the query alone, nil when there is none: for providers whose
+// customers may put a part of the callback there.
+func ReadQuery(raw Raw) *View {
+	query, repaired := text([]byte(raw.Request.Query()))
+	if query == "" {
+		return nil
+	}
+	v, f := readForm(query, repaired)
+	if f != nil {
+		return nil
+	}
+	return v
+}
+
+func parseView(s string) (*View, *Failure) {
+	p := parser{src: s}
+	if f := p.parse(); f != nil {
+		return nil, f
+	}
+	return &View{src: s, nodes: p.nodes, Repaired: p.repairs}, nil
+}
+
+// Object is the root, when it is an object.
+func (v *View) Object() (Node, *Failure) {
+	if root := v.Root(); root.IsObject() {
+		return root, nil
+	}
+	return Node{}, &Failure{Index: WholeCallback, Class: Malformed, Message: "the body is JSON, but not an object"}
+}
+
+// text is b as UTF-8 without a byte order mark. UTF-16 is known by its mark, or by the zero
+// byte beside an ASCII first character (RFC 4627 §3).
+func text(b []byte) (string, []string) {
+	switch {
+	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")):
+		b = b[3:]
+	case bytes.HasPrefix(b, []byte("\xff\xfe")):
+		return fromUTF16(b[2:], 0, 1)
+	case bytes.HasPrefix(b, []byte("\xfe\xff")):
+		return fromUTF16(b[2:], 1, 0)
+	case len(b) >= 2 && b[0] != 0 && b[1] == 0:
+		return fromUTF16(b, 0, 1)
+	case len(b) >= 2 && b[0] == 0 && b[1] != 0:
+		return fromUTF16(b, 1, 0)
+	}
+	if !utf8.Valid(b) {
+		return strings.ToValidUTF8(string(b), "\ufffd"), []string{RepairInvalidUTF8}
+	}
+	return string(b), nil
+}
+
+func fromUTF16(b []byte, low, high int) (string, []string) {
+	units := make([]uint16, len(b)/2)
+	for i := range units {
+		units[i] = uint16(b[2*i+low]) | uint16(b[2*i+high])<<8
+	}
+	s := string(utf16.Decode(units))
+	if len(b)%2 != 0 || strings.ContainsRune(s, utf8.RuneError) {
+		return s, []string{RepairInvalidUTF8}
+	}
+	return s, nil
+}
+
+// looksLikeForm says whether an unlabelled body is a form: name=value, nothing that a form
+// would have escaped.
+func looksLikeForm(s string) bool {
+	name, _, ok := strings.Cut(s, "=")
+	return ok && name != "" && !strings.ContainsAny(name, "<>\"{} \n") && !strings.ContainsAny(s, "<>\"\n")
+}
+
+// readForm reads a=b&c=d. A form that is nothing but escaped JSON is read as that JSON.
+func readForm(s string, repaired []string) (*View, *Failure) {
+	if t := strings.TrimSpace(formUnescape(s)); (strings.HasPrefix(s, "%7B") || strings.HasPrefix(s, "%7b")) && t != "" {
+		if v, f := parseView(strings.TrimSuffix(t, "=")); f == nil {
+			v.Repaired = slices.Concat(repaired, v.Repaired)
+			return v, nil
+		}
+	}
+	b := make([]byte, 0, len(s)+len(s)/4+16)
+	b = append(b, '{')
+	for pair := range strings.SplitSeq(s, "&") {
+		name, value, _ := strings.Cut(pair, "=")
+		if pair == "" {
+			continue
+		}
+		b = appendPair(b, formUnescape(name), formUnescape(value), &repaired)
+	}
+	return finishPairs(b, repaired)
+}
+
+func appendPair(b []byte, name, value string, repaired *[]string) []byte {
+	if !utf8.ValidString(name) || !utf8.ValidString(value) {
+		name, value = strings.ToValidUTF8(name, "\ufffd"), strings.ToValidUTF8(value, "\ufffd")
+		if !slices.Contains(*repaired, RepairInvalidUTF8) {
+			*repaired = append(*repaired, RepairInvalidUTF8)
+		}
+	}
+	if len(b) > 1 {
+		b = append(b, ',')
+	}
+	b = append(appendQuoted(b, name), ':')
+	return appendQuoted(b, value)
+}
+
+func finishPairs(b []byte, repaired []string) (*View, *Failure) {
+	if len(b) == 1 {
+		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "a form without fields"}
+	}
+	v, f := parseView(string(append(b, '}')))
+	if f != nil {
+		return nil, f
+	}
+	v.Repaired = repaired
+	return v, nil
+}
+
+// formUnescape is QueryUnescape that leaves a broken escape as it stands.
+func formUnescape(s string) string {
+	if t, err := url.QueryUnescape(s); err == nil {
+		return t
+	}
+	b := make([]byte, 0, len(s))
+	for i := 0; i < len(s); i++ {
+		switch {
+		case s[i] == '+':
+			b = append(b, ' ')
+		case s[i] == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
+			n, _ := strconv.ParseUint(s[i+1:i+3], 16, 8)
+			b = append(b, byte(n))
+			i += 2
+		default:
+			b = append(b, s[i])
+		}
+	}
+	return string(b)
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// readMultipart reads multipart/form-data; a boundary that the header lost is that of the first
+// line. Of a file part name, type and size are kept (its bytes stay in the raw record).
+func readMultipart(body []byte, boundary string) (*View, *Failure) {
+	body = bytes.TrimLeft(body, " \t\r\n")
+	if boundary == "" || !bytes.HasPrefix(body, []byte("--"+boundary)) {
+		line, _, _ := bytes.Cut(body, []byte("\n"))
+		boundary = strings.TrimPrefix(strings.TrimSpace(string(line)), "--")
+	}
+	bad := func(what string) *Failure {
+		return &Failure{Index: WholeCallback, Class: Malformed, Message: "the multipart body is broken: " + what}
+	}
+	if boundary == "" || len(boundary) > 70 { // RFC 2046 §5.1.1
+		return nil, bad("no usable boundary")
+	}
+	r := multipart.NewReader(bytes.NewReader(body), boundary)
+	b := []byte{'{'}
+	var repaired []string
+	for {
+		part, err := r.NextRawPart()
+		if errors.Is(err, io.EOF) {
+			break
+		}
+		if err != nil {
+			return nil, bad("a part can't be read")
+		}
+		data, err := io.ReadAll(part)
+		if err != nil {
+			return nil, bad("a part has no end")
+		}
+		value := string(data)
+		if file := part.FileName(); file != "" {
+			value = file + " (" + part.Header.Get("Content-Type") + ", " + strconv.Itoa(len(data)) + " bytes)"
+		}
+		b = appendPair(b, part.FormName(), value, &repaired)
+	}
+	return finishPairs(b, repaired)
+}
+
+// Event begins the item for the callback, or for the one item n of it, with what every item has.
+func (v *View) Event(raw Raw, kind schemas.Kind) Item {
+	return Item{Kind: kind, Channel: channelOf(raw), Data: schemas.Data{TimeSource: schemas.TimeReceived, Repaired: v.Repaired}}
+}
+
+func channelOf(raw Raw) schemas.Channel {
+	if raw.Origin.Channel == schemas.AnyChannel {
+		return ""
+	}
+	return raw.Origin.Channel
+}
+
+// Finish ends an item: what nobody took of n, and of the envelope around it, becomes
+// provider_data, and an item without any id of the provider is known by its content.
+func (v *View) Finish(it *Item, n Node) {
+	it.Data.ProviderData = v.Rest(n)
+	if it.Data.MessageID == "" && it.Data.EventID == "" {
+		it.Fingerprint = n.Canonical()
+	}
+}
