@@ -12,6 +12,8 @@
 package stream
 
 import (
+	"bytes"
+	"slices"
 	"time"
 )
 
@@ -41,6 +43,17 @@ func (r *Record) Header(key string) []byte {
 		}
 	}
 	return nil
+}
+
+// Clone is a copy of the record that outlives its batch.
+func (r *Record) Clone() Record {
+	c := *r
+	c.Key, c.Value = bytes.Clone(r.Key), bytes.Clone(r.Value)
+	c.Headers = slices.Clone(r.Headers)
+	for i := range c.Headers {
+		c.Headers[i].Value = bytes.Clone(c.Headers[i].Value)
+	}
+	return c
 }
 
 // Message is a record to be appended.
