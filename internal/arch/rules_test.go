@@ -88,7 +88,7 @@ var testOnly = []string{
 }
 
 // fakesAllowed are programs that hold a fake on purpose.
-var fakesAllowed = []string{"deploy/allinone/...", "test/..."}
+var fakesAllowed = []string{"deploy/allinone/...", "internal/stream/devbroker", "test/..."}
 
 // neverLinked must not be in any production program, also not through a third party.
 var neverLinked = []string{"testing", "github.com/twmb/franz-go/...", "github.com/alicebob/miniredis/...", "github.com/stretchr/testify/..."}
