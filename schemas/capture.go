@@ -101,6 +101,9 @@ func cutHead(data []byte) (head, body []byte, ok bool) {
 // redactedHeaders never reach Kafka: they prove who calls, and a record is kept for days.
 var redactedHeaders = []string{"Authorization", "Proxy-Authorization", "Cookie", "X-Ts-Authorization"}
 
+// CredentialHeaders lists the headers that are redacted whatever an endpoint verifies.
+func CredentialHeaders() []string { return slices.Clone(redactedHeaders) }
+
 // Fields lists header as fields sorted by name (net/http has lost the order between names),
 // with credentials redacted: the standard ones, and every name in secret.
 func Fields(header http.Header, secret ...string) []Field {

@@ -54,6 +54,18 @@ func (p *Pseudonymizer) All(kind UserKind, canonical Address) []string {
 // OfPeer is the pseudonym of a network peer.
 func (p *Pseudonymizer) OfPeer(addr string) string { return pseudonymUnder(p.keys[0], "peer", addr) }
 
+// OfRequest stands for a callback that names no person: keyed, because a short body may be
+// nothing but a number.
+func (p *Pseudonymizer) OfRequest(query string, body []byte) string {
+	h := hmac.New(sha256.New, p.keys[0])
+	h.Write([]byte("request\x00"))
+	h.Write([]byte(query))
+	h.Write([]byte{0})
+	h.Write(body)
+	var sum [sha256.Size]byte
+	return pseudonymEncoding.EncodeToString(h.Sum(sum[:0])[:16])
+}
+
 func pseudonymUnder(key []byte, kind, canonical string) string {
 	h := hmac.New(sha256.New, key)
 	h.Write([]byte(kind))

@@ -1,0 +1,41 @@
+package ingest
+
+import (
+	"sync/atomic"
+	"time"
+)
+
+// underway knows a time that is never later than the receipt of any callback that was received
+// but isn't kept yet: what a time mark may claim. Callbacks are counted in slots of a quarter
+// of a second; the ring spans 16 s, and no callback is underway longer than the answer budget
+// plus the spool's.
+type underway struct {
+	slots [64]atomic.Int64
+}
+
+const slotTime = 250 * time.Millisecond
+
+func slotOf(t time.Time) int64 { return t.UnixNano() / int64(slotTime) }
+
+// enter counts a callback and gives its time of receipt, which is read after it was counted: a
+// mark that has not seen the callback has an earlier time.
+func (u *underway) enter() (slot int64, received time.Time) {
+	slot = slotOf(time.Now())
+	u.slots[slot%int64(len(u.slots))].Add(1)
+	return slot, time.Now()
+}
+
+// leave says that the callback is kept, or that its provider was told that it is not.
+func (u *underway) leave(slot int64) { u.slots[slot%int64(len(u.slots))].Add(-1) }
+
+// before is a time before which nothing is underway.
+func (u *underway) before() time.Time {
+	now := time.Now()
+	newest := slotOf(now)
+	for slot := newest - int64(len(u.slots)) + 1; slot <= newest; slot++ {
+		if u.slots[slot%int64(len(u.slots))].Load() > 0 {
+			return time.Unix(0, slot*int64(slotTime))
+		}
+	}
+	return now
+}
