@@ -24,7 +24,7 @@ import (
 type handler struct {
 	routes   atomic.Pointer[routes]
 	keep     *keeper
-	calls    calls
+	calls    *calls
 	inFlight inFlight
 	underway underway
 	peers    peers
@@ -72,22 +72,19 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		h.tracing.finish(span, e, result.outcome, result.status, result.size)
 	}
 	h.inFlight.release(c.held)
-	if result.reusable {
-		h.calls.put(c)
-	}
+	h.calls.put(c)
 }
 
 // result is what became of a request, for counting and the log.
 type result struct {
-	outcome  outcome
-	reason   signature.Reason // of unproved
-	status   int
-	size     int  // of the body
-	reusable bool // the call's buffers are nobody else's
+	outcome outcome
+	reason  signature.Reason // of unproved
+	status  int
+	size    int // of the body
 }
 
 func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *call, began time.Time) result {
-	done := result{reusable: true}
+	var done result
 	refuse := func(o outcome, status int, code, detail string, wait time.Duration) result {
 		done.outcome, done.status = o, status
 		schemas.WriteProblem(w, status, code, detail, wait)
@@ -137,8 +134,7 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *c
 	}
 
 	h.identify(c, r, e)
-	where, reusable, err := h.keep.keep(c, c.message(e, h.peers.pseudonym(peer), received))
-	done.reusable = reusable
+	where, err := h.keep.keep(c, c.message(e, h.peers.pseudonym(peer), received))
 	switch {
 	case errors.Is(err, errNotKept):
 		return refuse(notKept, http.StatusServiceUnavailable, "not_kept", "The callback could not be kept for certain; send it again.", retryAfter)

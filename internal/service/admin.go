@@ -33,18 +33,24 @@ func (h *Host) adminHandler(metrics http.Handler) http.Handler {
 // readiness answers /readyz: 200 when every condition holds, else 503 with each reason.
 func (h *Host) readiness() (int, any) {
 	h.mu.Lock()
-	conditions, draining := h.ready, h.draining
+	conditions, notes, draining := h.ready, h.notes, h.draining
 	h.mu.Unlock()
 	body := struct {
 		Status string            `json:"status"`
 		Why    map[string]string `json:"why,omitempty"`
-	}{Status: "ready", Why: map[string]string{}}
+		Notes  map[string]string `json:"notes,omitempty"` // worth knowing, but no reason to be unready
+	}{Status: "ready", Why: map[string]string{}, Notes: map[string]string{}}
 	if draining {
 		body.Why["service"] = "stopping"
 	}
 	for _, c := range conditions {
 		if err := c.check(); err != nil {
 			body.Why[c.name] = err.Error()
+		}
+	}
+	for _, n := range notes {
+		if text := n.text(); text != "" {
+			body.Notes[n.name] = text
 		}
 	}
 	if len(body.Why) > 0 {

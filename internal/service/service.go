@@ -61,9 +61,11 @@ type Host struct {
 
 	mu        sync.Mutex
 	ready     []readiness
+	notes     []note
 	draining  bool
 	listening map[string]string
 	changed   chan struct{} // closed and renewed when listening changes
+	reloads   chan struct{} // holds one request to reload
 }
 
 type readiness struct {
@@ -78,6 +80,23 @@ func (h *Host) Ready(name string, check func() error) {
 	defer h.mu.Unlock()
 	h.ready = append(h.ready, readiness{name, check})
 }
+
+type note struct {
+	name string
+	text func() string
+}
+
+// Note adds a line to the body of /readyz that doesn't make the stage unready: what an operator
+// should know of a stage that works all the same. text gives "" when there is nothing to say; it
+// is called for each request and must not block.
+func (h *Host) Note(name string, text func() string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.notes = append(h.notes, note{name, text})
+}
+
+// Reloads delivers when the stage is asked to read its files again (SIGHUP, Running.Reload).
+func (h *Host) Reloads() <-chan struct{} { return h.reloads }
 
 // Listen opens a TCP listener and remembers its address under name ("data", "admin"), where
 // Running.Addr finds it.
@@ -189,6 +208,7 @@ func (p process) run(ctx context.Context, stage Stage) int {
 	running, err := start(ctx, stage, shell, stderr)
 	if err == nil {
 		telemetry.HandleErrors(running.host.Log) // process-wide, so here and not in start
+		go reloadOnSignal(running, over)
 		err = running.Wait()
 	}
 	if err != nil {
@@ -196,6 +216,21 @@ func (p process) run(ctx context.Context, stage Stage) int {
 		return 1
 	}
 	return 0
+}
+
+// reloadOnSignal passes SIGHUP on until over is closed.
+func reloadOnSignal(r *Running, over <-chan struct{}) {
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	for {
+		select {
+		case <-hup:
+			r.Reload()
+		case <-over:
+			return
+		}
+	}
 }
 
 type shell struct {
@@ -253,6 +288,7 @@ func start(ctx context.Context, stage Stage, sh *shell, logs io.Writer) (*Runnin
 		Log:       telemetry.NewLogger(logs, level).With("service", stage.Name),
 		listening: map[string]string{},
 		changed:   make(chan struct{}),
+		reloads:   make(chan struct{}, 1),
 	}
 	tel, err := telemetry.Open(ctx, telemetry.Identity{Service: "heed-" + stage.Name, Instance: host.Instance, Version: host.Version})
 	if err != nil {
@@ -319,6 +355,14 @@ func (r *Running) Addr(ctx context.Context, name string) string {
 
 // Stop asks the stage to stop gracefully; Wait tells when it has.
 func (r *Running) Stop() { r.stop() }
+
+// Reload asks the stage to read its files again; stages that have none ignore it.
+func (r *Running) Reload() {
+	select {
+	case r.host.reloads <- struct{}{}:
+	default: // one is waiting already, and will see the files as they are now
+	}
+}
 
 // Wait returns when the stage has ended, with its failure.
 func (r *Running) Wait() error {

@@ -1,0 +1,226 @@
+package ingest
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net/http"
+	"time"
+
+	"go.opentelemetry.io/otel/metric"
+
+	"github.com/heedhq/heed/internal/service"
+	"github.com/heedhq/heed/internal/stream"
+	"github.com/heedhq/heed/schemas"
+)
+
+// Stage is the program.
+func Stage() service.Stage {
+	c := &config{}
+	return service.Stage{
+		Name:        "ingest",
+		Doc:         "ingest takes the callbacks that providers push and keeps them on heed.callbacks.",
+		Known:       schemas.Variables(),
+		AdminListen: ":9080",
+		Declare:     c.declare,
+		Check:       c.check,
+		Notes:       c.notes,
+		Run:         c.run,
+	}
+}
+
+// run takes callbacks until ctx ends: it opens the way to Kafka and the spool, answers
+// providers, drains what was spooled, writes the time marks and follows the endpoints file. It
+// stops in the reverse order, so that whatever was answered 200 is kept.
+func (c *config) run(ctx context.Context, host *service.Host) error {
+	client, err := stream.Open(c.kafka, stream.Options{ClientID: "heed-ingest", Log: host.Log, Meter: host.Meter})
+	if err != nil {
+		return err
+	}
+	defer client.Close()
+	writer := stream.NewWriter(client, stream.WriterOptions{})
+
+	keep := &keeper{kafka: writer, after: answerBudget}
+	h := newHandler(c, host, keep)
+	endpoints := &reloader{config: c, handler: h, log: host.Log}
+	if err := endpoints.first(); err != nil {
+		return err
+	}
+	ticks := &marks{
+		replica:    host.Instance,
+		kafka:      writer,
+		partitions: func(ctx context.Context) (int32, error) { return client.Partitions(ctx, schemas.TopicCallbacks) },
+		before:     h.underway.before,
+	}
+	if err := h.report(host.Meter, endpoints, ticks); err != nil {
+		return err
+	}
+	host.Ready("kafka", func() error { return reachable(client) })
+	host.Note("endpoints", endpoints.note)
+
+	server, err := c.serve(host, h)
+	if err != nil {
+		return err
+	}
+	err = host.Run(ctx,
+		server.run,
+		ticks.run,
+		func(ctx context.Context) error { return endpoints.run(ctx, host.Reloads()) },
+	)
+	return errors.Join(err, c.leave(writer, ticks))
+}
+
+// leave flushes what is underway and says that this replica has nothing left. It has what the
+// server's stop leaves of the budget (service.StopBudget): 10 s.
+func (c *config) leave(writer *stream.Writer, ticks *marks) error {
+	ctx, cancel := context.WithTimeout(context.Background(), flushBudget)
+	defer cancel()
+	ticks.leave(ctx)
+	if err := writer.Close(ctx); err != nil {
+		return fmt.Errorf("not everything was flushed; what was answered 200 is kept all the same: %w", err)
+	}
+	return nil
+}
+
+const (
+	finishBudget = 5 * time.Second // for requests that are being handled when the server closes
+	flushBudget  = 8 * time.Second
+)
+
+func newHandler(c *config, host *service.Host, keep *keeper) *handler {
+	h := &handler{
+		keep:     keep,
+		calls:    newCalls(),
+		inFlight: inFlight{max: c.maxInFlight},
+		peers:    peers{trusted: c.trusted, pseudo: c.pseudo},
+		pseudo:   c.pseudo,
+		tracing:  tracing{tracer: host.Tracer, propagator: host.Propagator},
+		log:      newRefusalLog(host.Log),
+		maxBody:  c.maxBody,
+		instance: host.Instance,
+	}
+	h.routes.Store(&routes{})
+	return h
+}
+
+// report registers the stage's metrics.
+func (h *handler) report(meter metric.Meter, endpoints *reloader, ticks *marks) error {
+	var err error
+	h.took, err = meter.Float64Histogram("heed_ingest_seconds", metric.WithUnit("s"),
+		metric.WithDescription("From the first byte of an accepted callback to its answer."),
+		metric.WithExplicitBucketBoundaries(.001, .002, .005, .01, .02, .05, .1, .2, .5, .75, 1, 1.5, 2, 5))
+	if err != nil {
+		return err
+	}
+	gauges := []struct {
+		name, help string
+		value      func() int64
+	}{
+		{"heed_ingest_in_flight_bytes", "Bytes of callbacks that are being handled.", h.inFlight.held.Load},
+		{"heed_ingest_endpoints", "Endpoints in use.", func() int64 { return int64(len(*h.routes.Load())) }},
+		{"heed_ingest_endpoints_stale", "1 while the endpoints file is bad and the endpoints are those of the last good one.", func() int64 {
+			if endpoints.note() != "" {
+				return 1
+			}
+			return 0
+		}},
+	}
+	counters := []struct {
+		name, help string
+		value      func() int64
+	}{
+		{"heed_ingest_endpoints_loads", "Times that the endpoints file was taken.", endpoints.loads.Load},
+		{"heed_ingest_marks", "Time marks acknowledged.", ticks.written.Load},
+		{"heed_ingest_marks_failed", "Time marks that were not acknowledged in time.", ticks.failed.Load},
+	}
+	for _, g := range gauges {
+		if _, err := meter.Int64ObservableGauge(g.name, metric.WithDescription(g.help), metric.WithInt64Callback(observe(g.value))); err != nil {
+			return err
+		}
+	}
+	for _, g := range counters {
+		if _, err := meter.Int64ObservableCounter(g.name, metric.WithDescription(g.help), metric.WithInt64Callback(observe(g.value))); err != nil {
+			return err
+		}
+	}
+	return h.tallies.report(meter)
+}
+
+// reachable asks for at most a quarter of a second: a readiness check must not block.
+func reachable(client *stream.Client) error {
+	ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
+	defer cancel()
+	return client.Reachable(ctx)
+}
+
+// server is the data port.
+type server struct {
+	http     *http.Server
+	listener *boundedListener
+	tls      bool
+	linger   time.Duration
+}
+
+func (c *config) serve(host *service.Host, h http.Handler) (*server, error) {
+	listener, err := host.Listen("data", c.listen)
+	if err != nil {
+		return nil, err
+	}
+	s := &server{listener: &boundedListener{Listener: listener, max: int64(c.maxConnections)}, linger: c.unreadyFor}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true) // from a proxy that ends TLS
+	s.http = &http.Server{
+		Handler:           h,
+		Protocols:         protocols,
+		ReadHeaderTimeout: c.headerTimeout,
+		ReadTimeout:       c.readTimeout,
+		WriteTimeout:      c.readTimeout + answerBudget + finishBudget,
+		IdleTimeout:       c.idleTimeout,
+		MaxHeaderBytes:    int(c.maxHeader),
+		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerConnection: 2 << 20},
+	}
+	if c.certFile != "" {
+		s.tls = true
+		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: (&certificate{certFile: c.certFile, keyFile: c.keyFile}).get}
+	}
+	return s, nil
+}
+
+// run serves until ctx ends, then goes on for as long as load balancers need to notice, then
+// finishes the requests that are being handled.
+func (s *server) run(ctx context.Context) error {
+	failed := make(chan error, 1)
+	go func() {
+		if s.tls {
+			failed <- s.http.ServeTLS(s.listener, "", "")
+		} else {
+			failed <- s.http.Serve(s.listener)
+		}
+	}()
+	select {
+	case err := <-failed:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-failed:
+		return err
+	case <-time.After(s.linger):
+	}
+	finish, cancel := context.WithTimeout(context.Background(), finishBudget)
+	defer cancel()
+	if err := s.http.Shutdown(finish); err != nil {
+		_ = s.http.Close() // slow clients; what they sent isn't kept, and they know it
+	}
+	return nil
+}
+
+func observe(value func() int64) metric.Int64Callback {
+	return func(_ context.Context, o metric.Int64Observer) error {
+		o.Observe(value())
+		return nil
+	}
+}
