@@ -1,47 +1,12 @@
 package adapter
 
 import (
-	"fmt"
-	"maps"
-	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/heedhq/heed/schemas"
 )
 
-// mappedNames are our names of the members that a mapping's fields may point to, for providers
-// whose customers choose the keys of the body. The value of each is the customer's key: a name,
-// or names and array indexes with points between ("data.items.0.id").
-var mappedNames = []string{
-	"user", "business", "message_id", "event_id", "time", "channel",
-	"type", "text", "subject", "postback", "reply_to",
-	"media_url", "mime_type", "media_name", "latitude", "longitude",
-	"status", "status_code", "status_description", "action", "keyword",
-	"intent", "scope", "scope_value",
-}
-
-// CheckMapping says what is wrong with a mapping, in the user's words: nothing, or an error.
-// presets are the provider's.
-func CheckMapping(m schemas.Mapping, presets []string) error {
-	switch {
-	case m.Preset == "" && len(m.Fields) == 0:
-		return fmt.Errorf("mapping needs a preset (%s) or fields", strings.Join(presets, ", "))
-	case m.Preset != "" && !slices.Contains(presets, m.Preset):
-		return fmt.Errorf("mapping has no preset %q; there are: %s", m.Preset, strings.Join(presets, ", "))
-	}
-	for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
-		if !slices.Contains(mappedNames, name) {
-			return fmt.Errorf("mapping.fields has the name %q, which is none of ours: %s", name, strings.Join(mappedNames, ", "))
-		}
-		if strings.TrimSpace(m.Fields[name]) == "" {
-			return fmt.Errorf("mapping.fields.%s has no key", name)
-		}
-	}
-	return nil
-}
-
-// Mapped reads a callback by the names of a mapping. A key that the body lacks is looked up in
+// Mapped reads a callback by the fields of an endpoint's mapping: our name to the customer's key,
+// a name, or names and array indexes with points between ("data.items.0.id"). A key that the body lacks is looked up in
 // the query, where customers put variables too.
 type Mapped struct {
 	fields map[string]string

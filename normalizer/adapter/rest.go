@@ -2,9 +2,7 @@ package adapter
 
 import (
 	"encoding/json"
-	"slices"
 	"strconv"
-	"strings"
 )
 
 // maxShared bounds what an envelope adds to each of its items: beyond it only the first item
@@ -180,49 +178,29 @@ func (n Node) Raw() json.RawMessage {
 	if !n.Present() {
 		return nil
 	}
-	return n.v.appendCanonical(nil, n.i, false)
+	return n.v.appendRaw(nil, n.i)
 }
 
-// Canonical is the whole value as JSON that does not change with white space, the order of
-// members or the way in which a string is escaped: two deliveries of one callback have the same.
-func (n Node) Canonical() []byte {
-	if !n.Present() {
-		return nil
-	}
-	return n.v.appendCanonical(nil, n.i, true)
-}
-
-func (v *View) appendCanonical(b []byte, i uint32, sorted bool) []byte {
+func (v *View) appendRaw(b []byte, i uint32) []byte {
 	d := &v.nodes[i]
 	switch d.kind {
 	case kindObject:
-		type member struct {
-			name string
-			i    uint32
-		}
-		var members []member
-		for c, end := i+1, d.next; c < end; c = v.nodes[c].next {
-			members = append(members, member{v.name(c), c})
-		}
-		if sorted {
-			slices.SortStableFunc(members, func(a, b member) int { return strings.Compare(a.name, b.name) })
-		}
 		b = append(b, '{')
-		for k, m := range members {
-			if k > 0 {
+		for c := i + 1; c < d.next; c = v.nodes[c].next {
+			if c > i+1 {
 				b = append(b, ',')
 			}
-			b = append(appendQuoted(b, m.name), ':')
-			b = v.appendCanonical(b, m.i, sorted)
+			b = append(appendQuoted(b, v.name(c)), ':')
+			b = v.appendRaw(b, c)
 		}
 		return append(b, '}')
 	case kindArray:
 		b = append(b, '[')
-		for c, end := i+1, d.next; c < end; c = v.nodes[c].next {
+		for c := i + 1; c < d.next; c = v.nodes[c].next {
 			if c > i+1 {
 				b = append(b, ',')
 			}
-			b = v.appendCanonical(b, c, sorted)
+			b = v.appendRaw(b, c)
 		}
 		return append(b, ']')
 	case kindString:

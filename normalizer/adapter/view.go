@@ -12,8 +12,6 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
-
-	"github.com/heedhq/heed/schemas"
 )
 
 // View is one callback as a tree of values, whatever it came as: JSON, a form, multipart or the
@@ -263,23 +261,13 @@ func readMultipart(body []byte, boundary string) (*View, *Failure) {
 	return finishPairs(b, repaired)
 }
 
-// Event begins the item for the callback, or for the one item n of it, with what every item has.
-func (v *View) Event(raw Raw, kind schemas.Kind) Item {
-	return Item{Kind: kind, Channel: channelOf(raw), Data: schemas.Data{TimeSource: schemas.TimeReceived, Repaired: v.Repaired}}
-}
-
-func channelOf(raw Raw) schemas.Channel {
-	if raw.Origin.Channel == schemas.AnyChannel {
-		return ""
-	}
-	return raw.Origin.Channel
-}
-
 // Finish ends an item: what nobody took of n, and of the envelope around it, becomes
-// provider_data, and an item without any id of the provider is known by its content.
+// provider_data, repairs are recorded, and an item without any id of the provider is known by
+// its content.
 func (v *View) Finish(it *Item, n Node) {
 	it.Data.ProviderData = v.Rest(n)
+	it.Data.Repaired = v.Repaired
 	if it.Data.MessageID == "" && it.Data.EventID == "" {
-		it.Fingerprint = n.Canonical()
+		it.Fingerprint = n.Raw()
 	}
 }

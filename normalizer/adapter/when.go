@@ -7,13 +7,10 @@ import (
 	"github.com/heedhq/heed/schemas"
 )
 
-// At gives the item the time at which it happened, as the provider wrote it, with the flag that
-// says how far to trust it. zone is where the provider's times without a zone are, unless the
-// endpoint's naive_zone says otherwise; "" is UTC. The written form stays in provider_data: don't
-// take it.
-//
-// One flag stands for all: later than the receipt outranks a missing zone (the zone is then
-// probably wrong), which outranks age (anybody can compute that from the event).
+// At gives the item the time at which it happened, as the provider wrote it. zone is where the
+// provider's times without a zone are, unless the endpoint's naive_zone says otherwise; "" is
+// UTC. The written form stays in provider_data: don't take it. (That a time lies in the future,
+// or is old, is flagged for all providers alike when the event is made.)
 func (it *Item) At(raw Raw, written, zone string) {
 	written = strings.TrimSpace(written)
 	if written == "" || unreplaced(written) {
@@ -22,24 +19,15 @@ func (it *Item) At(raw Raw, written, zone string) {
 	if raw.Origin.NaiveZone != "" {
 		zone = raw.Origin.NaiveZone
 	}
-	t, naive, ok := ParseTime(written, zone)
-	if !ok {
+	switch t, naive, ok := ParseTime(written, zone); {
+	case !ok:
 		it.Data.TimeFlag = schemas.TimeUnreadable
-		return
-	}
-	it.Time, it.Data.TimeSource = t, schemas.TimeProvider
-	switch {
-	case t.After(raw.ReceivedAt):
-		it.Data.TimeFlag = schemas.TimeFuture
 	case naive:
-		it.Data.TimeFlag = schemas.TimeNaive
-	case raw.ReceivedAt.Sub(t) > old:
-		it.Data.TimeFlag = schemas.TimeOld
+		it.Time, it.Data.TimeFlag = t, schemas.TimeNaive
+	default:
+		it.Time = t
 	}
 }
-
-// old is the age from which on a time is flagged: no provider retries for longer than a week.
-const old = 30 * 24 * time.Hour
 
 // layouts are the written forms, by the facts: zoned first. Go reads any fraction after seconds.
 var zoned = []string{

@@ -34,10 +34,10 @@ func TestTimes(t *testing.T) {
 		{"2025-12-17T18:35:20.5", "", "2025-12-17T18:35:20.5Z", schemas.TimeNaive},
 		{"2025-12-17 18:35:20:226", "", "2025-12-17T18:35:20.226Z", schemas.TimeNaive},
 		{"20251217183520", "", "2025-12-17T18:35:20Z", schemas.TimeNaive},
-		{"2026-01-02 08:34:06", "Asia/Kolkata", "2026-01-02T03:04:06Z", schemas.TimeFuture},
-		{"2026-01-02T03:04:05.001Z", "", "2026-01-02T03:04:05.001Z", schemas.TimeFuture},
+		{"2026-01-02 08:34:06", "Asia/Kolkata", "2026-01-02T03:04:06Z", schemas.TimeNaive},
+		{"2026-01-02T03:04:05.001Z", "", "2026-01-02T03:04:05.001Z", ""},
 		{"2026-01-02T03:04:05Z", "", "2026-01-02T03:04:05Z", ""},
-		{"1235654654", "", "2009-02-26T13:24:14Z", schemas.TimeOld},
+		{"1235654654", "", "2009-02-26T13:24:14Z", ""},
 		{"2021-04-09 16:27:51", "Asia/Kolkata", "2021-04-09T10:57:51Z", schemas.TimeNaive},
 		{"2022-31-03T10:00:00Z", "", "", schemas.TimeUnreadable},
 		{"2025-02-30T10:00:00Z", "", "", schemas.TimeUnreadable},
@@ -50,14 +50,13 @@ func TestTimes(t *testing.T) {
 	} {
 		t.Run(c.written, func(t *testing.T) {
 			var it Item
-			it.Data.TimeSource = schemas.TimeReceived
 			it.At(Raw{ReceivedAt: received}, c.written, c.zone)
 			got := ""
 			if !it.Time.IsZero() {
 				got = it.Time.Format(time.RFC3339Nano)
 			}
-			if got != c.want || it.Data.TimeFlag != c.flag || (it.Data.TimeSource == schemas.TimeProvider) != (c.want != "") {
-				t.Errorf("got %s %q %s, want %s %q", got, it.Data.TimeFlag, it.Data.TimeSource, c.want, c.flag)
+			if got != c.want || it.Data.TimeFlag != c.flag {
+				t.Errorf("got %s %q, want %s %q", got, it.Data.TimeFlag, c.want, c.flag)
 			}
 		})
 	}

@@ -159,7 +159,7 @@ func when(provider, received time.Time, data *schemas.Data) time.Time {
 		return received
 	case provider.After(received):
 		data.TimeFlag = schemas.TimeFuture
-	case received.Sub(provider) > old:
+	case data.TimeFlag == "" && received.Sub(provider) > old: // a zone that is missing says more than age, which anybody can see
 		data.TimeFlag = schemas.TimeOld
 	}
 	return provider

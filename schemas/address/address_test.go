@@ -21,6 +21,8 @@ func TestCanonical(t *testing.T) {
 		{"national with trunk 0", "09999912345", "IN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "09999912345"}},
 		{"foreign number at a national endpoint", "14155550123", "IN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123", Given: "14155550123"}},
 		{"documentation number out of range", "11234567890", "", schemas.RCS, schemas.User{Kind: schemas.UserPhone, Address: "+11234567890", Given: "11234567890"}},
+		{"national, right length, not in use", "5551234567", "US", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+15551234567", Given: "5551234567"}},
+		{"Chinese mobile at home, not American", "13812345678", "CN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+8613812345678", Given: "13812345678"}},
 		{"punctuation", "+1 (415) 555-0123", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123", Given: "+1 (415) 555-0123"}},
 		{"00 prefix", "00491711234567", "FR", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+491711234567", Given: "00491711234567"}},
 		{"wide digits", "＋１４１５５５５０１２３", "", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123", Given: "＋１４１５５５５０１２３"}},
@@ -50,7 +52,8 @@ func TestCanonical(t *testing.T) {
 	for name, raw := range map[string]string{
 		"blank": "  ", "masked by X": "91767XXXXX", "masked by x": "918921269xxx", "masked by stars": "+9198****1234",
 		"masked e-mail": "[email protected]", "e-mail without domain": "a@", "a word": "mmx_traffic", "short code": "72345", "too long": "+123456789012345678",
-		"no such country": "+99912345678",
+		"no such country":                  "+99912345678",
+		"ten digits that may be anybody's": "9876543210", "long short code": "567890",
 	} {
 		if got, ok := Canonical(raw, "", schemas.RCS); ok {
 			t.Errorf("%s: %q was read as %q", name, raw, string(got.Address))
@@ -91,4 +94,25 @@ func TestCanonicalOfAnything(t *testing.T) {
 			t.Fatalf("%q became %q and then %q", raw, string(user.Address), string(again.Address))
 		}
 	})
+}
+
+func TestIndianMobilesAreAsTheLibraryHasThem(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		digits := rapid.StringMatching(`91[6-9][0-9]{9}`).Draw(t, "digits")
+		want, ok := e164("+"+digits, "", possible)
+		if got, gotOK := phone(digits, "IN"); !indian(digits) || !ok || !gotOK || got != want {
+			t.Fatalf("%s is %q, the library has %q, %v", digits, string(got), string(want), ok)
+		}
+	})
+}
+
+func BenchmarkCanonical(b *testing.B) {
+	for _, raw := range []string{"919999912345", "14155550123", "mmx_traffic"} {
+		b.Run(raw, func(b *testing.B) {
+			b.ReportAllocs()
+			for b.Loop() {
+				Canonical(raw, "IN", schemas.RCS)
+			}
+		})
+	}
 }
