@@ -243,7 +243,9 @@ func tellEvent(w io.Writer, out *translate.Out) {
 		fmt.Fprintf(w, "    data that are no JSON: %v\n", errors.Unwrap(err))
 		return
 	}
-	line := func(name, format string, args ...any) { fmt.Fprintf(w, "    %-10s %s\n", name, fmt.Sprintf(format, args...)) }
+	line := func(name, format string, args ...any) {
+		fmt.Fprintf(w, "    %-10s %s\n", name, fmt.Sprintf(format, args...))
+	}
 	line("id", "%s (source %s)", out.Event.ID, out.Event.Source)
 	when := "as the provider says"
 	if d.TimeSource == schemas.TimeReceived {

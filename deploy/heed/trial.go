@@ -188,4 +188,3 @@ func deliver(ctx context.Context, capture schemas.Capture, target *url.URL, v sc
 	body, err := io.ReadAll(io.LimitReader(resp.Body, 2<<10))
 	return resp.Status, strings.TrimSpace(string(body)), err
 }
-
