@@ -113,7 +113,7 @@ func (r *road) await(topic string, n int, want func(*stream.Record) bool) []stre
 func isEvent(rec *stream.Record) bool { return stream.EventType(rec) != schemas.TimeMark.Type() }
 
 func receipt(id string) string {
-	return fmt.Sprintf(`{"id":%q,"mobile":"919812345678","status":"DELIVRD","units":1,"deliv_time":"2026-01-02 10:00:00","submit_time":"2026-01-02 09:59:58"}`, id)
+	return fmt.Sprintf(`{"id":%q,"mobile":"919999912345","status":"DELIVRD","units":1,"deliv_time":"2026-01-02 10:00:00","submit_time":"2026-01-02 09:59:58"}`, id)
 }
 
 func inbound(id, user string) string {
@@ -125,7 +125,7 @@ func inbound(id, user string) string {
 func TestCallbacksBecomeEvents(t *testing.T) {
 	r := newRoad(t)
 	r.start()
-	r.post(schemas.TopicCallbacks, "a", inbound("in-1", "919812345678"))
+	r.post(schemas.TopicCallbacks, "a", inbound("in-1", "919999912345"))
 	r.post(schemas.TopicCallbacksBulk, "b", receipt("out-1:1"))
 	broken := r.post(schemas.TopicCallbacks, "c", `{"id": "x", `)
 	for p := range int32(partitions) {
@@ -138,7 +138,7 @@ func TestCallbacksBecomeEvents(t *testing.T) {
 		t.Fatal(err)
 	}
 	pseudonyms, _ := schemas.ParsePseudonymKeys(strings.Repeat("7", 64))
-	person := pseudonyms.Of(schemas.UserPhone, "+919812345678")
+	person := pseudonyms.Of(schemas.UserPhone, "+919999912345")
 	if e.Type != schemas.MessageReceived.Type() || e.Subject != person || string(in.Key) != person || in.Partition != stream.PartitionOf([]byte(person), partitions) {
 		t.Errorf("event %+v, key %s, partition %d", e, in.Key, in.Partition)
 	}

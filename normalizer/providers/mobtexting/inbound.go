@@ -14,10 +14,10 @@ func (c *callback) inbound() adapter.Item {
 	payload, message := c.said, c.said.Get("message")
 	recipient := payload.Get("recipient")
 
-	item.Data.User = recipient.TakeUser(c.numbers(), "from")
+	item.Data.User = recipient.TakeUser(c.raw, c.channel, "from")
 	if item.Data.User == nil && !recipient.Get("from").Says() {
 		// The profile is what the business filled in; only a number in it is certainly a person's.
-		if u := c.numbers().User(recipient.Get("user").Get("phone").Text()); u != nil && u.Kind == schemas.UserPhone {
+		if u := adapter.User(c.raw, c.channel, recipient.Get("user").Get("phone").Text()); u != nil && u.Kind == schemas.UserPhone {
 			item.Data.User = u
 		}
 	}

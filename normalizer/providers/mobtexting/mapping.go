@@ -87,7 +87,7 @@ func (c *callback) mapped(m *schemas.Mapping) (adapter.Item, bool) {
 		return adapter.Item{}, false
 	}
 	if user := got.Get("user"); !placeholder(user.Text()) {
-		if item.Data.User = c.numbers().User(user.Text()); item.Data.User != nil {
+		if item.Data.User = adapter.User(c.raw, c.channel, user.Text()); item.Data.User != nil {
 			user.Taken()
 		}
 	}

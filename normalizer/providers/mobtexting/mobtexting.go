@@ -147,14 +147,8 @@ func firstOf(list adapter.Node) adapter.Node {
 
 // item begins an item.
 func (c *callback) item(kind schemas.Kind) adapter.Item {
-	item := c.view.Event(c.raw, kind)
-	item.Channel = c.channel
 	c.body.Get("event").Taken()
-	return item
-}
-
-func (c *callback) numbers() adapter.Numbers {
-	return adapter.Numbers{Country: c.raw.Origin.DefaultCountry, WhatsApp: c.channel == schemas.WhatsApp}
+	return adapter.Item{Kind: kind, Channel: c.channel}
 }
 
 // user is the end user in the first of the named members that says something.
@@ -162,7 +156,7 @@ func (c *callback) user(names ...string) *schemas.User {
 	if placeholder(c.said.First(names...).Text()) {
 		return nil
 	}
-	return c.said.TakeUser(c.numbers(), names...)
+	return c.said.TakeUser(c.raw, c.channel, names...)
 }
 
 // business is the business side in the first of the named members, nil when there is none.
