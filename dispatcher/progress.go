@@ -27,6 +27,7 @@ type openRecord struct {
 	attempts int // counted attempts so far
 	done     bool
 	loaded   bool // in memory; false after a restart until it is read again
+	time     time.Time
 }
 
 // find gives the place of offset in open.
@@ -56,14 +57,14 @@ func (p *progress) wants(offset int64) (attempts int, ok bool) {
 }
 
 // take notes that the record at offset is being handled; wants has said yes.
-func (p *progress) take(offset int64) {
+func (p *progress) take(offset int64, at time.Time) {
 	if offset < p.next {
 		if i, found := p.find(offset); found {
-			p.open[i].loaded = true
+			p.open[i].loaded, p.open[i].time = true, at
 		}
 		return
 	}
-	p.open = append(p.open, openRecord{offset: offset, loaded: true})
+	p.open = append(p.open, openRecord{offset: offset, loaded: true, time: at})
 	p.next = offset + 1
 }
 
@@ -82,6 +83,13 @@ func (p *progress) pass(offset int64) {
 		}
 	}
 	p.trim()
+}
+
+// unload notes that the record at offset has left the memory without being done.
+func (p *progress) unload(offset int64) {
+	if i, found := p.find(offset); found {
+		p.open[i].loaded = false
+	}
 }
 
 // finish notes that the record at offset is done.

@@ -37,7 +37,7 @@ func TestProgressSurvivesCrashes(t *testing.T) {
 						continue
 					}
 					if _, ok := p.wants(read); ok && slices.Contains(wanted, read) {
-						p.take(read)
+						p.take(read, time.Time{})
 						loaded = append(loaded, read)
 					}
 					read++
@@ -71,7 +71,7 @@ func TestProgressSurvivesCrashes(t *testing.T) {
 			}
 			for ; read < end; read++ { // the last run goes to the end
 				if _, ok := p.wants(read); ok && slices.Contains(wanted, read) {
-					p.take(read)
+					p.take(read, time.Time{})
 					loaded = append(loaded, read)
 				}
 				p.pass(read + 1)
@@ -99,7 +99,7 @@ func TestProgressRemembersWhatIsDoneBeyond(t *testing.T) {
 	p.next = 100
 	p.started = time.UnixMilli(12345)
 	for o := int64(100); o < 120; o++ {
-		p.take(o)
+		p.take(o, time.Time{})
 	}
 	for _, o := range []int64{101, 102, 105, 119} {
 		p.finish(o)
@@ -131,7 +131,7 @@ func TestProgressFitsIntoMetadata(t *testing.T) {
 	r := rand.New(rand.NewPCG(1, 2))
 	for range 8000 {
 		p.next += 1 + r.Int64N(5000)
-		p.take(p.next)
+		p.take(p.next, time.Time{})
 		p.count(p.next-1, r.IntN(9))
 	}
 	c := p.commit()

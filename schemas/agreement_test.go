@@ -34,6 +34,7 @@ var structs = map[schemas.Kind]any{
 	schemas.DeliveryAttempted:      schemas.DeliveryAttempt{},
 	schemas.TimeMark:               schemas.Mark{},
 	schemas.ConsentFact:            schemas.Fact{},
+	schemas.SubscriptionSwitched:   schemas.SubscriptionSwitch{},
 }
 
 // structOf is the struct of a kind: schemas.Data for everything that the normalizer writes.

@@ -64,3 +64,21 @@ const (
 	HeaderFirstFailed  = "heed-first-failed-at" // RFC 3339
 	HeaderLastReason   = "heed-last-reason"
 )
+
+// SubscriptionSwitch is the data of subscription.switched, the record of heed.subscriptions: the
+// latest of a subscription says whether it is delivered to.
+type SubscriptionSwitch struct {
+	Subscription string    `json:"subscription"`
+	Paused       bool      `json:"paused"`             // by an operator, until resumed
+	Disabled     string    `json:"disabled,omitempty"` // "gone": the endpoint answered 410; until resumed
+	By           string    `json:"by"`                 // name of the API token, or "dispatcher"
+	At           time.Time `json:"at"`
+}
+
+// SubscriptionStatus is how a subscription stands, as the dispatcher's API shows it.
+type SubscriptionStatus struct {
+	State  string     `json:"state"`            // live, catching_up, held, paused, disabled
+	Reason string     `json:"reason,omitempty"` // held: the attempts' reason; disabled: "gone"
+	Lag    int64      `json:"lag"`              // records not done, on this dispatcher's partitions
+	Oldest *time.Time `json:"oldest,omitempty"` // of the oldest event that was not taken
+}

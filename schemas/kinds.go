@@ -43,6 +43,8 @@ const (
 	// Plumbing: events that no subscriber is shown.
 	TimeMark    Kind = "time.mark"    // data Mark
 	ConsentFact Kind = "consent.fact" // data Fact
+
+	SubscriptionSwitched Kind = "subscription.switched" // data SubscriptionSwitch
 )
 
 // Kinds lists every kind in the order of the constants above.
@@ -56,7 +58,7 @@ func Kinds() []Kind {
 		VerifyStatus, PaymentStatus, EmailComplaint,
 		ConsentChanged, ConsentConfirmationDue, ConsentReviewNeeded, HelpRequested,
 		DeliveryAttempted,
-		TimeMark, ConsentFact,
+		TimeMark, ConsentFact, SubscriptionSwitched,
 	}
 }
 

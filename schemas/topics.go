@@ -98,7 +98,7 @@ func Topics() []Topic {
 		{Name: TopicConsent, Key: "user pseudonym", Partitions: DefaultPartitions, Retention: 30 * day, Kinds: changes, Writers: []Stage{StageConsent}, Readers: []Stage{StageDispatcher, StageServices}},
 		{Name: TopicConsentFacts, Key: "user pseudonym + fact; partitioned by the pseudonym alone", Partitions: DefaultPartitions, Cleanup: CleanupCompact, Kinds: []Kind{ConsentFact}, Writers: []Stage{StageConsent}, Readers: []Stage{StageConsent}, SamePartitionsAs: TopicInbound},
 		{Name: TopicConsentEvidence, Key: "user pseudonym", Partitions: DefaultPartitions, Retention: 3650 * day, Kinds: []Kind{ConsentFact}, Writers: []Stage{StageConsent}, Readers: []Stage{StageTool}},
-		{Name: TopicSubscriptions, Key: "subscription id", Partitions: 1, Cleanup: CleanupCompact, Writers: []Stage{StageDispatcher}, Readers: []Stage{StageDispatcher}},
+		{Name: TopicSubscriptions, Key: "subscription id", Partitions: 1, Cleanup: CleanupCompact, Kinds: []Kind{SubscriptionSwitched}, Writers: []Stage{StageDispatcher}, Readers: []Stage{StageDispatcher}},
 		{Name: TopicDispatchDead, Key: "original", Partitions: DefaultPartitions, Retention: 30 * day, Kinds: deliverable, Writers: []Stage{StageDispatcher}, Readers: []Stage{StageTool}},
 		{Name: TopicDispatchAttempts, Key: "subscription id", Partitions: DefaultPartitions, Retention: 3 * day, Kinds: []Kind{DeliveryAttempted}, Writers: []Stage{StageDispatcher}, Readers: []Stage{StageTool, StageServices}},
 	}
@@ -149,6 +149,8 @@ func TopicOf(k Kind) string {
 		return TopicConsent
 	case ConsentFact:
 		return TopicConsentFacts
+	case SubscriptionSwitched:
+		return TopicSubscriptions
 	case DeliveryAttempted:
 		return TopicDispatchAttempts
 	}

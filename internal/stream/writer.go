@@ -400,9 +400,7 @@ func (w *Writer) Close(ctx context.Context) error {
 	select {
 	case <-w.empty:
 	case <-ctx.Done():
-		if n := w.unanswered(); n > 0 {
-			err = fmt.Errorf("closing the writer: %d records are not acknowledged: %w", n, ErrUnknown)
-		}
+		err = fmt.Errorf("closing the writer: %d records are not acknowledged: %w", w.unanswered(), ErrUnknown)
 	}
 	w.stop()
 	w.expiry.Stop()
