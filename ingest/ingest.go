@@ -10,6 +10,7 @@ import (
 
 	"go.opentelemetry.io/otel/metric"
 
+	"github.com/heedhq/heed/ingest/spool"
 	"github.com/heedhq/heed/internal/service"
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/schemas"
@@ -42,6 +43,11 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 	writer := stream.NewWriter(client, stream.WriterOptions{})
 
 	keep := &keeper{kafka: writer, after: answerBudget}
+	over := &overflow{dir: c.spoolDir, options: spool.Options{Max: c.spoolMax}, kafka: writer, log: host.Log}
+	if over.dir != "" {
+		over.tryOpen()
+		keep.spool, keep.after = over, c.spoolAfter
+	}
 	h := newHandler(c, host, keep)
 	endpoints := &reloader{config: c, handler: h, log: host.Log}
 	if err := endpoints.first(); err != nil {
@@ -51,12 +57,16 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 		replica:    host.Instance,
 		kafka:      writer,
 		partitions: func(ctx context.Context) (int32, error) { return client.Partitions(ctx, schemas.TopicCallbacks) },
-		before:     h.underway.before,
+		before:     func() time.Time { return over.before(h.underway.before()) },
 	}
 	if err := h.report(host.Meter, endpoints, ticks); err != nil {
 		return err
 	}
-	host.Ready("kafka", func() error { return reachable(client) })
+	if err := over.report(host.Meter); err != nil {
+		return err
+	}
+	host.Ready("kafka", func() error { return over.excuses(reachable(client)) })
+	host.Note("spool", over.note)
 	host.Note("endpoints", endpoints.note)
 
 	server, err := c.serve(host, h)
@@ -65,18 +75,26 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 	}
 	err = host.Run(ctx,
 		server.run,
+		over.run,
 		ticks.run,
 		func(ctx context.Context) error { return endpoints.run(ctx, host.Reloads()) },
 	)
-	return errors.Join(err, c.leave(writer, ticks))
+	return errors.Join(err, leave(writer, over, ticks))
 }
 
-// leave flushes what is underway and says that this replica has nothing left. It has what the
-// server's stop leaves of the budget (service.StopBudget): 10 s.
-func (c *config) leave(writer *stream.Writer, ticks *marks) error {
+// leave flushes what is underway, drains the spool as far as the time goes, and says that this
+// replica has nothing left, if that is so: what waits in the spool is this replica's until it
+// starts again.
+func leave(writer *stream.Writer, over *overflow, ticks *marks) error {
 	ctx, cancel := context.WithTimeout(context.Background(), flushBudget)
 	defer cancel()
-	ticks.leave(ctx)
+	drain, cancelDrain := context.WithTimeout(ctx, flushBudget/2)
+	defer cancelDrain()
+	over.drain(drain)
+	if !over.Pending() {
+		ticks.leave(ctx)
+	}
+	over.close()
 	if err := writer.Close(ctx); err != nil {
 		return fmt.Errorf("not everything was flushed; what was answered 200 is kept all the same: %w", err)
 	}

@@ -88,7 +88,7 @@ func run(ctx context.Context, host *service.Host, cfg *config) error {
 		}
 		return err
 	}
-	options := stream.GroupOptions{Group: Group, Topics: []string{schemas.TopicCallbacks, schemas.TopicCallbacksBulk}}
+	options := stream.GroupOptions{Group: Group, Topics: []string{schemas.TopicCallbacks, schemas.TopicCallbacksBulk}, Joined: n.join}
 	err = host.Run(ctx,
 		func(ctx context.Context) error {
 			return stream.Consume(ctx, client, options, func(ctx context.Context, part *stream.Assigned) error {
@@ -117,9 +117,9 @@ type normalizer struct {
 	metrics    *metrics
 	now        func() time.Time
 
-	mu      sync.Mutex
-	active  map[*partition]struct{}
-	started bool // a partition was assigned at least once
+	mu     sync.Mutex
+	active map[*partition]struct{}
+	member bool // the group was joined
 }
 
 // writer is what the stage needs of stream.Writer. done is called exactly once, from another
@@ -156,12 +156,19 @@ func newNormalizer(host *service.Host, cfg *config, adapters []adapter.Adapter, 
 	return n, err
 }
 
+// join notes that the group was joined; with more replicas than partitions some have none.
+func (n *normalizer) join(int) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.member = true
+}
+
 // joined is why the stage is not ready as a member of its group, or nil.
 func (n *normalizer) joined() error {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	if !n.started {
-		return errors.New("no partition is assigned yet")
+	if !n.member {
+		return errors.New("the consumer group " + Group + " is not joined yet")
 	}
 	return nil
 }
@@ -207,7 +214,6 @@ func (n *normalizer) enter(p *partition) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.active[p] = struct{}{}
-	n.started = true
 }
 
 func (n *normalizer) leave(p *partition) {

@@ -175,6 +175,11 @@ func (p *partition) enqueue(ctx context.Context, m stream.Message, e *entry, ack
 	p.mu.Lock()
 	e.open++
 	p.mu.Unlock()
+	return p.enqueueCounted(ctx, m, e, acked)
+}
+
+// enqueueCounted is enqueue for a message that e.open counts already.
+func (p *partition) enqueueCounted(ctx context.Context, m stream.Message, e *entry, acked func()) error {
 	return p.enqueueWaiting(ctx, m, func(_ stream.Position, err error) {
 		if err != nil {
 			p.fail(fmt.Errorf("appending to %s: %w", m.Topic, err))
@@ -184,15 +189,30 @@ func (p *partition) enqueue(ctx context.Context, m stream.Message, e *entry, ack
 	})
 }
 
-// enqueueDead enqueues a dead letter. One that is too large for its topic is shortened to its
-// class and place: bytes and headers of the callback matter more than our words about it.
+// enqueueDead enqueues a dead letter. One that is too large for its topic, which the broker may
+// find only later, is shortened to its class and place: the callback matters more than our words
+// about it.
 func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry) error {
-	err := p.enqueue(ctx, letter.message, e, nil)
+	p.mu.Lock()
+	e.open++
+	p.mu.Unlock()
+	shorter := func() error { return p.enqueueCounted(ctx, letter.short(), e, nil) }
+	err := p.enqueueWaiting(ctx, letter.message, func(_ stream.Position, err error) {
+		switch {
+		case errors.Is(err, stream.ErrTooLarge):
+			go func() { // a callback of the writer must not wait for the writer
+				if err := shorter(); err != nil {
+					p.fail(err)
+				}
+			}()
+		case err != nil:
+			p.fail(fmt.Errorf("appending to %s: %w", schemas.TopicCallbacksDead, err))
+		default:
+			p.acknowledged(e, nil)
+		}
+	})
 	if errors.Is(err, stream.ErrTooLarge) {
-		p.mu.Lock()
-		e.open-- // the refused message never calls back
-		p.mu.Unlock()
-		err = p.enqueue(ctx, letter.short(), e, nil)
+		return shorter()
 	}
 	return err
 }

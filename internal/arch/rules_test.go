@@ -16,6 +16,7 @@ var mayImport = []struct {
 	{"normalizer/providers", []string{"normalizer/adapter", "normalizer/providers/...", "schemas/..."}, "the explicit list of providers"},
 	{"normalizer/providers/...", []string{"normalizer/adapter", "schemas", "schemas/address"}, "a provider is one folder: deleting it must break one line"},
 	{"normalizer/adapter/...", []string{"schemas", "schemas/address"}, "the contract between the normalizer and its providers"},
+	{"ingest/handshake/...", []string{"schemas", "ingest/signature"}, "heed explain shows it and links no stage"},
 	{"ingest/signature/...", []string{"schemas", "schemas/address"}, "the operator's tool signs with it and links no stage"},
 	{"ingest/handshake/...", []string{"schemas", "ingest/signature"}, "the operator's tool explains with it and links no stage"},
 	{"consent/intent/...", []string{"schemas", "schemas/address"}, "the operator's tool classifies with it and links no stage"},

@@ -32,6 +32,9 @@ type GroupOptions struct {
 	// ManualOffsets: the group only decides who owns which partition; it commits nothing, and a
 	// worker says itself where to start (Assigned.StartAt before the first Next).
 	ManualOffsets bool
+	// Joined, when set, is called as each generation begins, with the number of partitions that
+	// this member has in it. A member with none is as ready as any: readiness needs to know.
+	Joined func(partitions int)
 }
 
 // Worker owns one partition for as long as it runs. It reads with part.Next until that returns
@@ -190,6 +193,9 @@ func (m *membership) begin(k *kafka.Generation) {
 	}
 	slices.Sort(names)
 	m.client.metrics.generations.Add(g.ctx, 1, metric.WithAttributes(attribute.String("group", m.o.Group)))
+	if m.o.Joined != nil {
+		m.o.Joined(len(g.parts))
+	}
 	m.client.log.Info("partitions assigned", "group", m.o.Group, "generation", k.ID, "partitions", strings.Join(names, " "))
 	m.mu.Lock()
 	for _, a := range g.parts {

@@ -64,7 +64,7 @@ func (c *Client) FetchOffsets(ctx context.Context, group string, partitions ...T
 			return err
 		}
 		if errors.Is(res.Error, kafka.GroupIdNotFound) {
-			return nil // as newer brokers and kfake say that the group has committed nothing yet
+			return nil // kfake's word for a group that has committed nothing
 		}
 		if res.Error != nil {
 			return res.Error

@@ -400,7 +400,9 @@ func (w *Writer) Close(ctx context.Context) error {
 	select {
 	case <-w.empty:
 	case <-ctx.Done():
-		err = fmt.Errorf("closing the writer: %d records are not acknowledged: %w", w.unanswered(), ErrUnknown)
+		if n := w.unanswered(); n > 0 {
+			err = fmt.Errorf("closing the writer: %d records are not acknowledged: %w", n, ErrUnknown)
+		}
 	}
 	w.stop()
 	w.expiry.Stop()

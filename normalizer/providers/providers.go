@@ -2,9 +2,14 @@
 // new provider is a folder beside this file and a line in All; a test compares the two.
 package providers
 
-import "github.com/heedhq/heed/normalizer/adapter"
+import (
+	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/normalizer/providers/mobtexting"
+)
 
 // All lists an adapter for every provider.
 func All() []adapter.Adapter {
-	return []adapter.Adapter{}
+	return []adapter.Adapter{
+		mobtexting.New(),
+	}
 }

@@ -16,7 +16,8 @@ import (
 
 // Event ids. An id is base32 of 160 bits of SHA-256 over, each with its name and length:
 //
-//   - the provider's name and the event's kind;
+//   - the provider's name, the event's kind, and its channel: one message that fell back from RCS to
+//     SMS has receipts of both under one id;
 //   - the provider's message id and event id;
 //   - the status code, or its description where the provider gives no code;
 //   - the content: its type and every member that is set, provider's objects in canonical form;
@@ -44,6 +45,7 @@ func eventID(raw *adapter.Raw, item *adapter.Item, data *schemas.Data) string {
 	d := make(digest, 0, 512)
 	d.text("provider", raw.Origin.Provider)
 	d.text("kind", string(item.Kind))
+	d.text("channel", string(channel(item.Channel, raw.Origin.Channel)))
 	d.text("message_id", data.MessageID)
 	d.text("event_id", data.EventID)
 	if s := data.Status; s != nil {

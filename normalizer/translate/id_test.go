@@ -26,6 +26,7 @@ func TestWhatTheIDIsMadeOf(t *testing.T) {
 	}{
 		"provider":         {func(r *adapter.Raw, _ *adapter.Item) { r.Origin.Provider = "exotel" }, false},
 		"kind":             {func(_ *adapter.Raw, i *adapter.Item) { i.Kind = schemas.UserTyping }, false},
+		"channel":          {func(_ *adapter.Raw, i *adapter.Item) { i.Channel = schemas.SMS }, false},
 		"message id":       {func(_ *adapter.Raw, i *adapter.Item) { i.Data.MessageID = "m-2" }, false},
 		"event id":         {func(_ *adapter.Raw, i *adapter.Item) { i.Data.EventID = "e-2" }, false},
 		"status code":      {func(_ *adapter.Raw, i *adapter.Item) { i.Data.Status = &schemas.Status{Code: "1"} }, false},

@@ -1,6 +1,7 @@
 package stack
 
 import (
+	"bytes"
 	_ "embed"
 	"errors"
 	"fmt"
@@ -62,7 +63,7 @@ func fetchKafka() (dir string, err error) {
 	}
 	defer unlock()
 	dir = filepath.Join(cache, "kafka-"+KafkaVersion)
-	if _, err := os.Stat(dir); err == nil {
+	if had, err := os.ReadFile(filepath.Join(dir, "pom.xml")); err == nil && bytes.Equal(had, pom) {
 		return dir, nil
 	}
 	work, err := os.MkdirTemp(cache, "fetch-")
@@ -78,6 +79,9 @@ func fetchKafka() (dir string, err error) {
 	mvn.Dir = work
 	if output, err := mvn.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("%s: %w\n%s", mvn, err, output)
+	}
+	if err := errors.Join(os.Rename(filepath.Join(work, "pom.xml"), filepath.Join(libs, "pom.xml")), os.RemoveAll(dir)); err != nil {
+		return "", err
 	}
 	return dir, os.Rename(libs, dir) // whole or not at all
 }

@@ -197,8 +197,8 @@ func startKafka(run program, config kafkaConfig) (c *Cluster, err error) {
 			return nil, err
 		}
 		name := fmt.Sprintf("%s-%d", filepath.Base(dir), id)
-		java := append(slices.Clone(heapFlags), compiler, "-Dorg.slf4j.simpleLogger.showDateTime=true",
-			"-Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS", "-cp", run.classpath, "kafka.Kafka", properties)
+		java := append(slices.Clone(heapFlags), compiler, "-Dorg.apache.logging.log4j.level=INFO",
+			"-cp", run.classpath, "kafka.Kafka", properties)
 		node.process = &process{
 			name: name, container: run.image != "", argv: run.command(name, dir, java...),
 			log: filepath.Join(dir, fmt.Sprintf("kafka-%d.log", id)), ready: "Kafka Server started",

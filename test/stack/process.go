@@ -120,7 +120,7 @@ func (p *process) launch() (ready, ended <-chan struct{}, err error) {
 	}()
 	done := make(chan struct{})
 	go func() {
-		cmd.Wait()
+		_ = cmd.Wait() // how it ended is in its log
 		close(done)
 	}()
 	p.cmd, p.done = cmd, done
