@@ -57,11 +57,9 @@ func content(message adapter.Node) *schemas.Content {
 		}
 		out.Text = verbatim(p, "caption", "text")
 		m := schemas.Media{URL: p.Take("url", "link"), ID: p.Take("id", "media_id"), MIMEType: p.Take("mime_type", "mimeType"), Name: p.Take("filename", "file_name")}
-		if m.MIMEType == "" && (kind == "image" || kind == "video" || kind == "audio") {
-			m.MIMEType = kind + "/*"
-		}
 		out.Media = []schemas.Media{m}
 		p.Get("filename").Taken()
+		return out // "image" or "video" stays in provider_data: a media type has no name for it
 	case "location":
 		lat, lon := p.First("latitude", "lat").Number(), p.First("longitude", "lng", "long").Number()
 		if lat == "" || lon == "" {
