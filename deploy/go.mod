@@ -5,6 +5,7 @@ go 1.26.0
 require github.com/heedhq/heed/schemas v0.0.0-00010101000000-000000000000
 
 require (
+	github.com/google/go-cmp v0.7.0
 	github.com/heedhq/heed/consent v0.0.0-00010101000000-000000000000
 	github.com/heedhq/heed/ingest v0.0.0-00010101000000-000000000000
 	github.com/heedhq/heed/internal v0.0.0-00010101000000-000000000000

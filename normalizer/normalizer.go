@@ -29,7 +29,7 @@ import (
 )
 
 // Group is the stage's consumer group; all replicas share it.
-const Group = "heed.normalizer"
+const Group = schemas.GroupNormalizer
 
 const doc = `normalizer turns raw callbacks into CloudEvents.
 
