@@ -5,11 +5,13 @@ package providers
 import (
 	"github.com/heedhq/heed/normalizer/adapter"
 	"github.com/heedhq/heed/normalizer/providers/mobtexting"
+	"github.com/heedhq/heed/normalizer/providers/telesign"
 )
 
 // All lists an adapter for every provider.
 func All() []adapter.Adapter {
 	return []adapter.Adapter{
 		mobtexting.New(),
+		telesign.New(),
 	}
 }
