@@ -3,6 +3,7 @@ package providertest
 import (
 	"bytes"
 	"encoding/json"
+	"math"
 	"math/rand/v2"
 	"net/url"
 	"runtime"
@@ -180,17 +181,26 @@ func (c *Case) survivesSize(t *testing.T, a adapter.Adapter) {
 		raw.Request.Body = body
 		var before, after runtime.MemStats
 		runtime.ReadMemStats(&before)
-		start := time.Now()
-		a.Adapt(raw)
-		spent := time.Since(start)
+		spent := fastest(3, func() { a.Adapt(raw) })
 		runtime.ReadMemStats(&after)
 		if spent > hostileTime {
 			t.Errorf("%s of 1 MiB takes %v", name, spent)
 		}
-		if fold := (after.TotalAlloc - before.TotalAlloc) / uint64(len(body)); fold > hostileFold {
+		if fold := (after.TotalAlloc - before.TotalAlloc) / 3 / uint64(len(body)); fold > hostileFold {
 			t.Errorf("%s of 1 MiB takes %d times its size in memory", name, fold)
 		}
 	}
+}
+
+// fastest is the shortest of n runs: what the work takes, without what else the machine does.
+func fastest(n int, work func()) time.Duration {
+	best := time.Duration(math.MaxInt64)
+	for range n {
+		start := time.Now()
+		work()
+		best = min(best, time.Since(start))
+	}
+	return best
 }
 
 func blownUp(body []byte) map[string][]byte {
