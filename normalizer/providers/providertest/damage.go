@@ -166,7 +166,7 @@ func holds(t testing.TB, a adapter.Adapter, raw adapter.Raw) {
 // The bars for a hostile callback of 1 MiB: 50 ms on a free machine, here with room for a busy one.
 const (
 	hostile     = 1 << 20
-	hostileTime = time.Second
+	hostileTime = 250 * time.Millisecond
 	hostileFold = 64
 )
 
