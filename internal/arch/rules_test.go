@@ -71,7 +71,7 @@ var doors = []struct {
 	{"github.com/cloudevents/sdk-go/v2/...", []string{"dispatcher/...", "normalizer/...", "internal/stream/..."}, []string{"schemas", "internal/stream/...", "normalizer/...", "dispatcher/...", "deploy/...", "test/..."}, "stages hold stream.Event; the SDK is the judge in tests, and CESQL's event"},
 	{"github.com/cloudevents/sdk-go/sql/...", []string{"dispatcher/..."}, []string{"dispatcher/..."}, "CESQL filters"},
 	{"github.com/nyaruka/phonenumbers", []string{"schemas/address"}, nil, "2 MB of metadata; one package says what a canonical address is"},
-	{"github.com/twmb/franz-go/...", nil, []string{"internal/stream/...", "deploy/...", "test/..."}, "the in-process broker is for tests and the quick start"},
+	{"github.com/twmb/franz-go/...", nil, []string{"internal/stream/...", "ingest", "normalizer", "consent", "dispatcher", "deploy/...", "test/..."}, "the in-process broker is for tests, which steer its faults, and the quick start"},
 	{"github.com/alicebob/miniredis/...", nil, []string{"internal/redisconn", "consent/...", "dispatcher/...", "deploy/...", "test/..."}, "the in-process Redis is for tests and the quick start"},
 	{"github.com/santhosh-tekuri/jsonschema/...", nil, []string{"schemas/...", "ingest/...", "normalizer/...", "consent/...", "dispatcher/...", "deploy/...", "test/..."}, "schemas are held by tests, not at run time"},
 	{"github.com/standard-webhooks/...", nil, []string{"dispatcher/...", "ingest/...", "deploy/...", "test/..."}, "the judge of our signatures"},
