@@ -155,6 +155,9 @@ func (l *lane) settle(sent []*partitionQueue, results []produceResult, failure e
 			continue
 		}
 		r := &results[i]
+		if r.code != 0 {
+			w.client.log.Debug("a batch was not taken", "topic", p.topic.name, "partition", p.partition, "broker", l.broker, "error", kafka.Error(r.code))
+		}
 		switch judge(r.code) {
 		case acked:
 			answers = append(answers, w.acked(p, b, r.base)...)
