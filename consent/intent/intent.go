@@ -201,8 +201,11 @@ func (r *Rules) whole(t text, tokens []string, country string) (Decision, bool) 
 
 // wrapped is R2 for STOP: a keyword and courtesy around it.
 func (r *Rules) wrapped(tokens []string, country string) (Decision, bool) {
-	core := strip(tokens, r.courtesy)
-	if k, ok := r.exact(core, country, Stop); ok {
+	if k, ok := r.exact(strip(tokens, r.please), country, Stop); ok {
+		return r.stop("R2", k), true
+	}
+	// A word that means something else elsewhere stands only among words of politeness.
+	if k, ok := r.exact(strip(tokens, r.courtesy), country, Stop); ok && !k.Local {
 		return r.stop("R2", k), true
 	}
 	joined := strings.Join(tokens, "")

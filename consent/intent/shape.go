@@ -31,14 +31,16 @@ func (r *Rules) clause(t text, country string, short bool) (Decision, bool) {
 			spoken = append(spoken, calm(words))
 		}
 	}
-	if len(spoken) < 2 {
-		return Decision{}, false
+	if len(spoken) > 1 {
+		if k, ok := r.exact(strip(spoken[0], r.courtesy), country, Stop); ok && k.Strong && !r.goesOn(spoken[1]) {
+			return r.stop("R2", k), true
+		}
 	}
-	if k, ok := r.exact(strip(spoken[0], r.courtesy), country, Stop); ok && k.Strong && !r.goesOn(spoken[1]) {
-		return r.stop("R2", k), true
-	}
-	if k, ok := r.exact(strip(spoken[len(spoken)-1], r.courtesy), country, Stop); ok && k.Strong {
-		return r.stop("R2", k), true
+	// "Wrong number, please stop": at the end a comma parts as well as a full stop does.
+	if at := strings.LastIndexAny(strings.TrimRight(t.folded, " .!?;,\n"), ".!?;,\n"); at >= 0 {
+		if k, ok := r.exact(strip(calm(tokens(t.folded[at:])), r.courtesy), country, Stop); ok && k.Strong {
+			return r.stop("R2", k), true
+		}
 	}
 	return Decision{}, false
 }
