@@ -74,3 +74,15 @@ func pseudonymUnder(key []byte, kind, canonical string) string {
 	var sum [sha256.Size]byte
 	return pseudonymEncoding.EncodeToString(h.Sum(sum[:0])[:16])
 }
+
+// Derive makes a key for another purpose from every active key, newest first. Nothing can be
+// told from it about the pseudonyms.
+func (p *Pseudonymizer) Derive(purpose string) [][]byte {
+	derived := make([][]byte, len(p.keys))
+	for i, key := range p.keys {
+		h := hmac.New(sha256.New, key)
+		h.Write([]byte("derive\x00" + purpose))
+		derived[i] = h.Sum(nil)
+	}
+	return derived
+}

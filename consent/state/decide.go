@@ -113,3 +113,20 @@ func (s sendKeys) mayCover(k Key) bool {
 func (s sendKeys) surelyCovered(k Key) bool {
 	return s.who(k) && (k[7] == 0 || k[7] == s.channel) && (!hasCategory(k) || s.hasCategory && category(k) == s.category)
 }
+
+// Scope names the scope of a key in the words of the send that it covers.
+func (k Key) Scope(s Send) schemas.ScopeName {
+	switch {
+	case hasCategory(k) && s.Category != "":
+		return schemas.ScopeName{Level: schemas.ScopeCategory, Value: s.Category}
+	case hasCategory(k):
+		return schemas.ScopeName{Level: schemas.ScopeCategory, Value: "*"}
+	case k[0] == levelAgent:
+		return schemas.ScopeName{Level: schemas.ScopeAgent, Value: s.Agent}
+	case k[0] == levelBrand:
+		return schemas.ScopeName{Level: schemas.ScopeBrand, Value: s.Brand}
+	case k[7] != 0:
+		return schemas.ScopeName{Level: schemas.ScopeChannel, Value: string(schemas.Channels()[k[7]-1])}
+	}
+	return schemas.ScopeName{Level: schemas.ScopeAll, Value: "*"}
+}
