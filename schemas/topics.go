@@ -104,7 +104,7 @@ func Topics() []Topic {
 	}
 	// Never under three days: what is parked must outlive a dispatcher that is away for a weekend.
 	for _, tier := range RetryTiers() {
-		table = append(table, Topic{Name: tier.Topic, Key: "original", Partitions: DefaultPartitions, Retention: max(3*tier.Delay, 3*day), Kinds: deliverable, Writers: []Stage{StageDispatcher}, Readers: []Stage{StageDispatcher}})
+		table = append(table, Topic{Name: tier.Topic, Key: "original", Partitions: DefaultPartitions, Retention: max(3*tier.Delay, 3*day), Kinds: deliverable, Writers: []Stage{StageDispatcher, StageTool}, Readers: []Stage{StageDispatcher}})
 	}
 	for i := range table {
 		if table[i].Cleanup == "" {
