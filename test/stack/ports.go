@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"syscall"
+	"testing"
 )
 
 // Ports come from below the range that Linux (32768) and macOS (49152) give to outgoing
@@ -41,6 +42,16 @@ func freePorts(n int) ([]int, error) {
 		ports = append(ports, port)
 	}
 	return nil, errors.New("stack: no free ports")
+}
+
+// Ports reserves n loopback ports for as long as this test binary runs.
+func Ports(t testing.TB, n int) []int {
+	t.Helper()
+	ports, err := freePorts(n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ports
 }
 
 // lock takes the lock file's exclusive lock, which ends with this process at the latest; where

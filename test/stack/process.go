@@ -43,17 +43,19 @@ func (p program) command(name, dir string, args ...string) []string {
 		"--entrypoint", "sh", p.image, "-c", script, "sh", p.executable}, args...)
 }
 
-// process is a server that this test binary runs: a process group of its own, ended by its id.
+// process is a program that this test binary runs: a process group of its own, ended by its id.
 type process struct {
 	name      string // unique; the container's name
 	container bool
 	argv      []string
-	log       string // file that gets what the server prints, over all its starts
-	ready     string // what the server prints once it serves
+	environ   []string // nil: this binary's
+	log       string   // file that gets what the server prints, over all its starts
+	ready     string   // what the server prints once it serves
 
-	mu   sync.Mutex
-	cmd  *exec.Cmd
-	done chan struct{} // closed when cmd has ended
+	mu     sync.Mutex
+	cmd    *exec.Cmd
+	done   chan struct{} // closed when cmd has ended
+	failed error         // how it ended; read after done
 }
 
 // start starts the server and waits until it says that it serves.
@@ -88,6 +90,7 @@ func (p *process) launch() (ready, ended <-chan struct{}, err error) {
 		return nil, nil, err
 	}
 	cmd := exec.Command(p.argv[0], p.argv[1:]...)
+	cmd.Env = p.environ
 	cmd.Stdout, cmd.Stderr = input, input
 	cmd.SysProcAttr = dieWithParent()
 	if p.container {
@@ -120,7 +123,7 @@ func (p *process) launch() (ready, ended <-chan struct{}, err error) {
 	}()
 	done := make(chan struct{})
 	go func() {
-		_ = cmd.Wait() // how it ended is in its log
+		p.failed = cmd.Wait()
 		close(done)
 	}()
 	p.cmd, p.done = cmd, done
@@ -159,10 +162,14 @@ func (p *process) kill() {
 	if p.signal(syscall.SIGKILL) != nil {
 		return
 	}
+	<-p.ended()
+}
+
+// ended is closed when what was started last has ended.
+func (p *process) ended() <-chan struct{} {
 	p.mu.Lock()
-	done := p.done
-	p.mu.Unlock()
-	<-done
+	defer p.mu.Unlock()
+	return p.done
 }
 
 // spawner starts processes from one thread that never ends. Linux sends a child its parent-death
