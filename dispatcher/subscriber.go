@@ -60,7 +60,8 @@ type subscriber struct {
 	chains    map[string]*chain
 	admitted  int // deliveries in memory: ready, later, chained, in flight
 	bytes     int64
-	inFlight  int
+	inFlight  int // deliveries
+	requests  int // that carry them
 	seq       uint64
 	lastTaken time.Time
 	paused    bool
@@ -83,6 +84,7 @@ const (
 	probeCandidates    = 8
 	alwaysAdmitted     = 64 << 10 // bytes that one may hold however full the memory is
 	maxBatchEvents     = 100
+	batchRequests      = 2 // batches under way; what comes meanwhile is the next one, without a timer
 	maxBatchBytes      = 512 << 10
 	maxAnswer          = 64 << 10 // of an answer's body is read, so that the connection can be used again
 )
@@ -207,10 +209,10 @@ func (s *subscriber) take(now time.Time) (batch []*delivery, probe bool) {
 		s.enready(heap.Pop(&s.later).(*delivery))
 	}
 	n, again := s.circuit.allows(now, s.inFlight)
-	if len(s.later) > 0 && (again.IsZero() || s.later[0].due.Before(again)) && !s.circuit.open {
+	if len(s.later) > 0 && (again.IsZero() || s.later[0].due.Before(again)) {
 		again = s.later[0].due
 	}
-	if n == 0 || len(s.ready) == 0 {
+	if n == 0 || len(s.ready) == 0 || s.endpoint.mode == schemas.ModeBatch && s.requests >= batchRequests {
 		if len(s.ready)+len(s.later) > 0 {
 			s.wake(now, again)
 		}
@@ -239,6 +241,7 @@ func (s *subscriber) take(now time.Time) (batch []*delivery, probe bool) {
 		}
 	}
 	s.inFlight += len(batch)
+	s.requests++
 	s.circuit.started()
 	if len(s.later) > 0 {
 		s.wake(now, s.later[0].due)
@@ -281,6 +284,7 @@ func (s *subscriber) work(batch []*delivery, probe bool) {
 			s.settle(ours, attempt{started: started, duration: time.Since(started), outcome: o, probe: probe})
 		}
 		s.mu.Lock()
+		s.requests--
 		if probe && len(ours) == 0 {
 			s.circuit.probing = false
 		}

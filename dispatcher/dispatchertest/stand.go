@@ -7,6 +7,7 @@ package dispatchertest
 
 import (
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
 	"log/slog"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/heedhq/heed/dispatcher"
 	"github.com/heedhq/heed/internal/service"
+	"github.com/heedhq/heed/internal/service/servicetest"
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/schemas"
 )
@@ -140,6 +142,17 @@ func NewSink(t testing.TB, answer func(w http.ResponseWriter, id string, before 
 	return k
 }
 
+// NewSinkFunc opens an endpoint that answers as a function does, and gives its URL.
+func NewSinkFunc(t testing.TB, answer func(w http.ResponseWriter, r *http.Request, body []byte)) string {
+	t.Helper()
+	server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		body, _ := io.ReadAll(r.Body)
+		answer(w, r, body)
+	}))
+	t.Cleanup(server.Close)
+	return server.URL
+}
+
 // Got lists the requests so far.
 func (k *Sink) Got() []Delivery {
 	k.mu.Lock()
@@ -232,9 +245,53 @@ func (d *Dispatcher) Write(entries ...string) {
 	if len(entries) == 0 {
 		text = "subscriptions: []\n"
 	}
-	if err := os.WriteFile(d.file, []byte(text), 0o600); err != nil {
-		d.t.Fatal(err)
+	writeFile(d.t, d.file, text)
+}
+
+// Get asks the API.
+func (d *Dispatcher) Get(t testing.TB, path string, into any) {
+	t.Helper()
+	response, err := http.Get(d.API + path)
+	if err != nil {
+		t.Fatal(err)
 	}
+	defer func() { _ = response.Body.Close() }()
+	if response.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s", path, response.Status)
+	}
+	if err := json.NewDecoder(response.Body).Decode(into); err != nil {
+		t.Fatalf("GET %s: %v", path, err)
+	}
+}
+
+// Post tells the API to do something.
+func (d *Dispatcher) Post(t testing.TB, path string) {
+	t.Helper()
+	if status := d.Status(t, http.MethodPost, path); status != http.StatusOK {
+		t.Fatalf("POST %s: %d", path, status)
+	}
+}
+
+// Status is how the API answers.
+func (d *Dispatcher) Status(t testing.TB, method, path string) int {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, d.API+path, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_ = response.Body.Close()
+	return response.StatusCode
+}
+
+// Ready is the body of /readyz.
+func (d *Dispatcher) Ready(t testing.TB) string {
+	t.Helper()
+	_, body := servicetest.Page(t.Context(), t, d.Running, "/readyz")
+	return body
 }
 
 // Halt stops the dispatcher in order.
@@ -243,6 +300,13 @@ func (d *Dispatcher) Halt() {
 	d.Stop()
 	if err := d.Wait(); err != nil {
 		d.t.Error(err)
+	}
+}
+
+func writeFile(t testing.TB, path, text string) {
+	t.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
 	}
 }
 
