@@ -32,7 +32,7 @@ type command struct {
 }
 
 func commands() []command {
-	return slices.Concat(topicCommands(), explainCommands(), classifyCommands(), endpointCommands(), deadCommands(), lagCommands(), trialCommands())
+	return slices.Concat(topicCommands(), explainCommands(), classifyCommands(), endpointCommands(), deadCommands(), consentCommands(), subscriptionCommands(), lagCommands(), trialCommands())
 }
 
 // call is one run of a command.
