@@ -8,12 +8,12 @@ import (
 	"strings"
 	"time"
 
-	"github.com/nyaruka/phonenumbers"
 
 	"github.com/heedhq/heed/consent/intent"
 	"github.com/heedhq/heed/consent/state"
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/schemas"
+	"github.com/heedhq/heed/schemas/address"
 )
 
 // reader turns events into facts. It is pure: the same event gives the same fact.
@@ -131,7 +131,7 @@ func receipt(e *stream.Event, appended time.Time) (at time.Time, known bool) {
 
 // decide asks package intent about what the person wrote or tapped.
 func decide(data *schemas.Data, channel schemas.Channel) intent.Decision {
-	in := intent.Input{ProviderAction: data.ProviderAction, Country: country(data.User)}
+	in := intent.Input{ProviderAction: data.ProviderAction, Country: address.Region(data.User)}
 	if c := data.Content; c != nil {
 		in.Text, in.Postback = string(c.Text), c.Postback
 		in.Suggestion = c.Type == schemas.ContentSuggestionReply || c.Type == schemas.ContentSuggestionAction
@@ -147,22 +147,6 @@ func decide(data *schemas.Data, channel schemas.Channel) intent.Decision {
 		}
 	}
 	return d
-}
-
-// country is where the person's number is from: it chooses the words that mean something else
-// in other countries.
-func country(u *schemas.User) string {
-	if u == nil || u.Kind != schemas.UserPhone {
-		return ""
-	}
-	n, err := phonenumbers.Parse(string(u.Address), "")
-	if err != nil {
-		return ""
-	}
-	if region := phonenumbers.GetRegionCodeForNumber(n); region != "" && region != "ZZ" {
-		return region
-	}
-	return phonenumbers.GetRegionCodeForCountryCode(int(n.GetCountryCode()))
 }
 
 // where is what an event says about who was written to.

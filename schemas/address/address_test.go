@@ -116,3 +116,16 @@ func BenchmarkCanonical(b *testing.B) {
 		})
 	}
 }
+
+func TestRegion(t *testing.T) {
+	for number, want := range map[schemas.Address]string{
+		"+919999912345": "IN", "+14165550123": "CA", "+14155550123": "US", "+33612345678": "FR", "+999123456": "",
+	} {
+		if got := Region(&schemas.User{Kind: schemas.UserPhone, Address: number}); got != want {
+			t.Errorf("Region(%s) = %q, want %q", string(number), got, want)
+		}
+	}
+	if Region(nil) != "" || Region(&schemas.User{Kind: schemas.UserEmail, Address: "a@b.example"}) != "" {
+		t.Error("a region where there is none")
+	}
+}
