@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-
 	"github.com/heedhq/heed/consent/intent"
 	"github.com/heedhq/heed/consent/state"
 	"github.com/heedhq/heed/internal/stream"
