@@ -29,12 +29,16 @@ const (
 type metrics struct {
 	callbacks, events, deads, marks metric.Int64Counter
 	age                             metric.Float64Histogram
+	byProvider                      map[string]metric.MeasurementOption // made once: it is used for every callback
 }
 
 // newMetrics makes the instruments; lag observes how far each owned partition is behind.
-func newMetrics(m metric.Meter, lag func(func(topic string, partition int32, records int64, age time.Duration))) (*metrics, error) {
+func newMetrics(m metric.Meter, providers []string, lag func(func(topic string, partition int32, records int64, age time.Duration))) (*metrics, error) {
 	var errs [7]error
-	var ms metrics
+	ms := metrics{byProvider: map[string]metric.MeasurementOption{}}
+	for _, provider := range append(providers, unknownProvider) {
+		ms.byProvider[provider] = metric.WithAttributeSet(attribute.NewSet(attribute.String("provider", provider)))
+	}
 	ms.callbacks, errs[0] = m.Int64Counter("heed_normalizer_callbacks", metric.WithDescription("Callbacks read, by provider and what became of them: events, partial (some items dead), dead, ignored, nothing."))
 	ms.events, errs[1] = m.Int64Counter("heed_normalizer_events", metric.WithDescription("Events, by provider, kind and outcome: produced, or duplicate (dropped by the window)."))
 	ms.deads, errs[2] = m.Int64Counter("heed_normalizer_dead", metric.WithDescription("Dead letters, by provider and class."))
@@ -70,7 +74,7 @@ func (n *normalizer) lag(tell func(topic string, partition int32, records int64,
 }
 
 func (m *metrics) acknowledged(provider string, age time.Duration) {
-	m.age.Record(context.Background(), age.Seconds(), metric.WithAttributes(attribute.String("provider", provider)))
+	m.age.Record(context.Background(), age.Seconds(), m.byProvider[provider])
 }
 
 func (m *metrics) mark(outcome string) {

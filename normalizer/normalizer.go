@@ -14,6 +14,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
+	"slices"
 	"sync"
 	"time"
 
@@ -152,7 +154,7 @@ func newNormalizer(host *service.Host, cfg *config, adapters []adapter.Adapter, 
 		n.adapters[a.Provider()] = a
 	}
 	var err error
-	n.metrics, err = newMetrics(host.Meter, n.lag)
+	n.metrics, err = newMetrics(host.Meter, slices.Collect(maps.Keys(n.adapters)), n.lag)
 	return n, err
 }
 

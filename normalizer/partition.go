@@ -27,6 +27,7 @@ type partition struct {
 	in     source
 	out    writer
 	fail   context.CancelCauseFunc // ends the worker, with the append that failed
+	reader translate.Reader
 
 	mu      sync.Mutex
 	pending []*entry // what was read and is not yet done, oldest first
@@ -88,7 +89,7 @@ func (p *partition) callback(ctx context.Context, rec *stream.Record, now time.T
 
 	var outs []translate.Out
 	ignored := ""
-	raw, env, err := translate.ReadRaw(rec)
+	raw, env, err := p.reader.Read(rec)
 	var failures []adapter.Failure
 	traceHeader := ""
 	switch a := p.n.adapters[raw.Origin.Provider]; {
@@ -119,7 +120,7 @@ func (p *partition) callback(ctx context.Context, rec *stream.Record, now time.T
 		}
 	}
 	tally.callback(e.provider, outcome(outs, failures, ignored))
-	p.acknowledged(e, nil)
+	p.acknowledged(e, seenKey{})
 	return nil
 }
 
@@ -160,7 +161,7 @@ func (p *partition) event(ctx context.Context, e *entry, out *translate.Out, rep
 		m.Headers = append(m.Headers, stream.Header{Key: "traceparent", Value: []byte(traceHeader)})
 	}
 	tally.event(e.provider, out.Kind, produced)
-	return p.enqueue(ctx, m, e, func() { p.window.add(seen) })
+	return p.enqueue(ctx, m, e, seen)
 }
 
 func (p *partition) seen(k seenKey) bool {
@@ -169,23 +170,22 @@ func (p *partition) seen(k seenKey) bool {
 	return p.window.has(k)
 }
 
-// enqueue hands a message of e to the writer. acked, which may be nil, runs under p.mu once the
-// message is acknowledged.
-func (p *partition) enqueue(ctx context.Context, m stream.Message, e *entry, acked func()) error {
+// enqueue hands a message of e to the writer. Once it is acknowledged, the window knows seen.
+func (p *partition) enqueue(ctx context.Context, m stream.Message, e *entry, seen seenKey) error {
 	p.mu.Lock()
 	e.open++
 	p.mu.Unlock()
-	return p.enqueueCounted(ctx, m, e, acked)
+	return p.enqueueCounted(ctx, m, e, seen)
 }
 
 // enqueueCounted is enqueue for a message that e.open counts already.
-func (p *partition) enqueueCounted(ctx context.Context, m stream.Message, e *entry, acked func()) error {
+func (p *partition) enqueueCounted(ctx context.Context, m stream.Message, e *entry, seen seenKey) error {
 	return p.enqueueWaiting(ctx, m, func(_ stream.Position, err error) {
 		if err != nil {
-			p.fail(fmt.Errorf("appending to %s: %w", m.Topic, err))
+			p.fail(fmt.Errorf("appending an event: %w", err))
 			return
 		}
-		p.acknowledged(e, acked)
+		p.acknowledged(e, seen)
 	})
 }
 
@@ -196,7 +196,7 @@ func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry
 	p.mu.Lock()
 	e.open++
 	p.mu.Unlock()
-	shorter := func() error { return p.enqueueCounted(ctx, letter.short(), e, nil) }
+	shorter := func() error { return p.enqueueCounted(ctx, letter.short(), e, seenKey{}) }
 	err := p.enqueueWaiting(ctx, letter.message, func(_ stream.Position, err error) {
 		switch {
 		case errors.Is(err, stream.ErrTooLarge):
@@ -208,7 +208,7 @@ func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry
 		case err != nil:
 			p.fail(fmt.Errorf("appending to %s: %w", schemas.TopicCallbacksDead, err))
 		default:
-			p.acknowledged(e, nil)
+			p.acknowledged(e, seenKey{})
 		}
 	})
 	if errors.Is(err, stream.ErrTooLarge) {
@@ -217,12 +217,13 @@ func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry
 	return err
 }
 
-// acknowledged takes one off e's open appends; e is done when none is left.
-func (p *partition) acknowledged(e *entry, acked func()) {
+// acknowledged takes one off e's open appends; e is done when none is left. The window learns
+// seen, unless it is zero.
+func (p *partition) acknowledged(e *entry, seen seenKey) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if acked != nil {
-		acked()
+	if seen != (seenKey{}) {
+		p.window.add(seen)
 	}
 	if e.open--; e.open > 0 {
 		return

@@ -56,22 +56,26 @@ func (c *Capture) Append(b []byte) []byte {
 }
 
 // ParseCapture reads a capture. It takes \n for \r\n, as files made by hand have it; the body
-// is everything after the first empty line, whatever Content-Length says. The result points
-// into data.
+// is everything after the first empty line, whatever Content-Length says. The body points into
+// data; the rest is a copy of the head, made at once: the normalizer reads every callback here.
 func ParseCapture(data []byte) (Capture, error) {
 	head, body, ok := cutHead(data)
 	if !ok {
 		return Capture{}, fmt.Errorf("no empty line between the header and the body of the captured request")
 	}
-	line, rest, _ := bytes.Cut(head, []byte("\n"))
-	words := strings.Fields(string(line))
-	if len(words) != 3 || !strings.HasPrefix(words[2], "HTTP/") {
+	line, rest, _ := strings.Cut(string(head), "\n")
+	method, after, _ := strings.Cut(strings.TrimSpace(line), " ")
+	target, version, _ := strings.Cut(strings.TrimSpace(after), " ")
+	if version = strings.TrimSpace(version); method == "" || target == "" || !strings.HasPrefix(version, "HTTP/") || strings.ContainsAny(version, " \t") {
 		return Capture{}, fmt.Errorf("the captured request must begin with a request line such as \"POST /v1/callbacks/ID HTTP/1.1\"")
 	}
-	c := Capture{Method: words[0], Target: words[1], Body: body}
+	c := Capture{Method: method, Target: target, Body: body}
+	if lines := strings.Count(rest, "\n"); lines > 0 {
+		c.Header = make([]Field, 0, lines)
+	}
 	for n := 2; len(rest) > 0; n++ {
-		line, rest, _ = bytes.Cut(rest, []byte("\n"))
-		name, value, ok := strings.Cut(strings.TrimSuffix(string(line), "\r"), ":")
+		line, rest, _ = strings.Cut(rest, "\n")
+		name, value, ok := strings.Cut(strings.TrimSuffix(line, "\r"), ":")
 		if !ok || name == "" {
 			return Capture{}, fmt.Errorf("line %d of the captured request is not a header field (want \"Name: value\")", n)
 		}

@@ -7,14 +7,17 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
+	"hash"
 	"strings"
+	"sync"
 )
 
 // Pseudonymizer turns a person's address into the keyed pseudonym that stands for the person
 // in keys, subjects, logs and Redis (design I8). A plain hash of a phone number can be undone
 // by trying all numbers; this one can't without the key.
 type Pseudonymizer struct {
-	keys [][]byte // newest first
+	keys [][]byte     // newest first
+	macs []*sync.Pool // of hash.Hash, one a key: to begin an HMAC costs as much as the rest of it
 }
 
 var pseudonymEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
@@ -29,6 +32,7 @@ func ParsePseudonymKeys(s string) (*Pseudonymizer, error) {
 			return nil, fmt.Errorf("pseudonym key %d is not 64 hex digits (make one with: openssl rand -hex 32)", i+1)
 		}
 		p.keys = append(p.keys, key)
+		p.macs = append(p.macs, &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }})
 	}
 	if len(p.keys) == 0 {
 		return nil, errors.New("no pseudonym key given (make one with: openssl rand -hex 32)")
@@ -38,21 +42,21 @@ func ParsePseudonymKeys(s string) (*Pseudonymizer, error) {
 
 // Of is the person's pseudonym under the newest key: 26 characters, 128 bits.
 func (p *Pseudonymizer) Of(kind UserKind, canonical Address) string {
-	return pseudonymUnder(p.keys[0], string(kind), string(canonical))
+	return pseudonymUnder(p.macs[0], string(kind), string(canonical))
 }
 
 // All gives the person's pseudonyms under every active key, newest first: who looks something
 // up while a key rotates must look under each.
 func (p *Pseudonymizer) All(kind UserKind, canonical Address) []string {
-	all := make([]string, len(p.keys))
-	for i, key := range p.keys {
-		all[i] = pseudonymUnder(key, string(kind), string(canonical))
+	all := make([]string, len(p.macs))
+	for i, mac := range p.macs {
+		all[i] = pseudonymUnder(mac, string(kind), string(canonical))
 	}
 	return all
 }
 
 // OfPeer is the pseudonym of a network peer.
-func (p *Pseudonymizer) OfPeer(addr string) string { return pseudonymUnder(p.keys[0], "peer", addr) }
+func (p *Pseudonymizer) OfPeer(addr string) string { return pseudonymUnder(p.macs[0], "peer", addr) }
 
 // OfRequest stands for a callback that names no person: keyed, because a short body may be
 // nothing but a number.
@@ -66,13 +70,17 @@ func (p *Pseudonymizer) OfRequest(query string, body []byte) string {
 	return pseudonymEncoding.EncodeToString(h.Sum(sum[:0])[:16])
 }
 
-func pseudonymUnder(key []byte, kind, canonical string) string {
-	h := hmac.New(sha256.New, key)
-	h.Write([]byte(kind))
-	h.Write([]byte{0})
-	h.Write([]byte(canonical))
+func pseudonymUnder(macs *sync.Pool, kind, canonical string) string {
+	mac := macs.Get().(hash.Hash)
+	defer macs.Put(mac)
+	mac.Reset()
+	text := make([]byte, 0, 128)
+	text = append(text, kind...)
+	text = append(text, 0)
+	text = append(text, canonical...)
+	mac.Write(text)
 	var sum [sha256.Size]byte
-	return pseudonymEncoding.EncodeToString(h.Sum(sum[:0])[:16])
+	return pseudonymEncoding.EncodeToString(mac.Sum(sum[:0])[:16])
 }
 
 // Derive makes a key for another purpose from every active key, newest first. Nothing can be

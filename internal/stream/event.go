@@ -58,10 +58,16 @@ const (
 )
 
 // Message is the event as a Kafka message in binary mode (CloudEvents Kafka binding 3.2). The
-// header values share one buffer: an event has fifteen or so, and every event passes here.
+// header values share one buffer, and so do the names of extensions: an event has fifteen or so,
+// and every event passes here.
 func (e *Event) Message(topic string, key []byte) Message {
+	size, named := len(specVersion)+len(e.ID)+len(e.Source)+len(e.Type)+len(e.Subject)+len(time.RFC3339Nano)+len(e.DataSchema)+len(e.ContentType), 0
+	for i := range e.Extensions {
+		size += len(e.Extensions[i].Value)
+		named += len(headerPrefix) + len(e.Extensions[i].Name)
+	}
 	headers := make([]Header, 0, 8+len(e.Extensions))
-	values := make([]byte, 0, 512)
+	values := make([]byte, 0, size)
 	put := func(header, value string) {
 		if value != "" {
 			from := len(values)
@@ -75,11 +81,19 @@ func (e *Event) Message(topic string, key []byte) Message {
 	put("ce_type", e.Type)
 	put("ce_subject", e.Subject)
 	if !e.Time.IsZero() {
-		put("ce_time", FormatTime(e.Time))
+		from := len(values)
+		values = e.Time.UTC().AppendFormat(values, time.RFC3339Nano)
+		headers = append(headers, Header{"ce_time", values[from:len(values):len(values)]})
 	}
 	put("ce_dataschema", e.DataSchema)
-	for _, x := range e.Extensions {
-		put(headerPrefix+x.Name, x.Value)
+	var names strings.Builder
+	names.Grow(named)
+	for i := range e.Extensions {
+		x := &e.Extensions[i]
+		from := names.Len()
+		names.WriteString(headerPrefix)
+		names.WriteString(x.Name)
+		put(names.String()[from:], x.Value)
 	}
 	put(headerContentType, e.ContentType)
 	return Message{Topic: topic, Key: key, Value: e.Data, Headers: headers}

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/heedhq/heed/schemas"
@@ -69,6 +70,9 @@ func ParseTime(s, zone string) (t time.Time, naive, ok bool) {
 	if t, ok = epoch(s); ok {
 		return t, false, sane(t)
 	}
+	if t, ok = dashed(s); ok {
+		return local(t, zone), true, sane(t)
+	}
 	s = colonFraction(s)
 	for _, layout := range zoned {
 		if t, err := time.Parse(layout, s); err == nil {
@@ -82,14 +86,55 @@ func ParseTime(s, zone string) (t time.Time, naive, ok bool) {
 		if _, err := time.Parse(layout, s); err != nil {
 			continue
 		}
-		where, err := time.LoadLocation(zone)
-		if err != nil {
-			where = time.UTC
-		}
-		t, err := time.ParseInLocation(layout, s, where)
-		return t.UTC(), true, err == nil && sane(t)
+		t, _ := time.Parse(layout, s)
+		return local(t, zone), true, sane(t)
 	}
 	return time.Time{}, false, false
+}
+
+// dashed reads 2006-01-02 15:04:05, also with T between: by far the most times without a zone. It
+// takes a tenth of what trying the layouts takes.
+func dashed(s string) (time.Time, bool) {
+	if len(s) != 19 || s[4] != '-' || s[7] != '-' || s[10] != ' ' && s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+		return time.Time{}, false
+	}
+	var n [6]int
+	for i, at := range [6]int{0, 5, 8, 11, 14, 17} {
+		digits := 2
+		if i == 0 {
+			digits = 4
+		}
+		for _, c := range []byte(s[at : at+digits]) {
+			if c < '0' || c > '9' {
+				return time.Time{}, false
+			}
+			n[i] = n[i]*10 + int(c-'0')
+		}
+	}
+	t := time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], 0, time.UTC)
+	// Date carries over what a clock cannot show, 31 February say: then it is no time.
+	return t, t.Month() == time.Month(n[1]) && t.Day() == n[2] && n[3] < 24 && n[4] < 60 && n[5] < 60
+}
+
+// local is the instant at which clocks in the zone show what t shows in UTC.
+func local(t time.Time, zone string) time.Time {
+	return time.Date(t.Year(), t.Month(), t.Day(), t.Hour(), t.Minute(), t.Second(), t.Nanosecond(), zoneOf(zone)).UTC()
+}
+
+// zones memorises time.LoadLocation, which reads and decodes the zone's file every time (10 µs).
+// Only names that exist are kept, so it is bounded, and what it holds never changes.
+var zones sync.Map // string to *time.Location
+
+func zoneOf(name string) *time.Location {
+	if known, ok := zones.Load(name); ok {
+		return known.(*time.Location)
+	}
+	where, err := time.LoadLocation(name)
+	if err != nil {
+		return time.UTC
+	}
+	zones.Store(name, where)
+	return where
 }
 
 // longestTime is more than any of the forms takes. Each layout that does not fit costs a copy of

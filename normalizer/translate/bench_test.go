@@ -19,8 +19,9 @@ func BenchmarkReadRaw(b *testing.B) {
 	m := e.Message(schemas.TopicCallbacks, []byte("k"))
 	rec := stream.Record{Topic: m.Topic, Key: m.Key, Value: m.Value, Headers: m.Headers}
 	b.ReportAllocs()
+	var reader translate.Reader
 	for b.Loop() {
-		if _, _, err := translate.ReadRaw(&rec); err != nil {
+		if _, _, err := reader.Read(&rec); err != nil {
 			b.Fatal(err)
 		}
 	}

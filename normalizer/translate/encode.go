@@ -258,6 +258,6 @@ func cutMark(size int, env *Envelope) json.RawMessage {
 	o.name("bytes")
 	o.b = strconv.AppendInt(o.b, int64(size), 10)
 	o.optional("raw_record", env.CallbackID)
-	o.optional("raw_at", env.RawAt)
+	o.optional("raw_at", env.rawAt())
 	return append(o.b, "}}"...)
 }

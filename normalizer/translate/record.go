@@ -1,8 +1,10 @@
 package translate
 
 import (
+	"bytes"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -11,36 +13,100 @@ import (
 
 // ReadRaw reads a raw record as ingest writes it: the callback for the adapter, and what its
 // events take over from the record (Recorded and Pseudonyms are the caller's to set). The
-// callback points into the record. The error is an adapter.Failure.
-func ReadRaw(rec *stream.Record) (adapter.Raw, Envelope, error) {
-	e, err := stream.ParseEvent(rec)
+// callback's body points into the record. The error is an adapter.Failure.
+func ReadRaw(rec *stream.Record) (adapter.Raw, Envelope, error) { return new(Reader).Read(rec) }
+
+// Reader is ReadRaw for many records: it remembers the endpoints that it has met, since a record
+// repeats all about its endpoint. The zero Reader is ready; it is for one goroutine.
+type Reader struct {
+	origins map[string]schemas.Origin // by the headers that say it
+	key     []byte
+}
+
+// maxOrigins bounds what a Reader remembers; beyond it, it begins anew.
+const maxOrigins = 1024
+
+// Read is ReadRaw.
+func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
+	var id, version, kind, contentType, at []byte
+	var env Envelope
+	r.key = r.key[:0]
+	for i := range rec.Headers {
+		h := &rec.Headers[i]
+		switch h.Key {
+		case "ce_id":
+			id = h.Value
+		case "ce_specversion":
+			version = h.Value
+		case "ce_type":
+			kind = h.Value
+		case "ce_time":
+			at = h.Value
+		case "ce_source", "ce_dataschema", "ce_subject", "ce_partitionkey", "ce_recordedtime", "ce_peer":
+		case "ce_traceparent":
+			env.Traceparent = string(h.Value)
+		case "ce_tracestate":
+			env.Tracestate = string(h.Value)
+		default:
+			if strings.EqualFold(h.Key, "content-type") {
+				contentType = h.Value
+			} else if strings.HasPrefix(h.Key, "ce_") {
+				r.key = append(append(r.key, h.Key...), 0)
+				r.key = append(append(r.key, h.Value...), 0)
+			}
+		}
+	}
+	switch {
+	case string(version) != "1.0" || len(id) == 0:
+		return adapter.Raw{}, Envelope{}, notRaw("the record is not a CloudEvent 1.0 in binary mode")
+	case string(kind) != rawType || !bytes.HasPrefix(contentType, []byte(schemas.CaptureType)):
+		return adapter.Raw{}, Envelope{}, notRaw("the record is not a " + rawType + " of " + schemas.CaptureType)
+	}
+	origin, err := r.origin(rec)
 	if err != nil {
 		return adapter.Raw{}, Envelope{}, notRaw(err.Error())
 	}
-	if e.Type != schemas.CallbackReceived.Type() || !strings.HasPrefix(e.ContentType, schemas.CaptureType) {
-		return adapter.Raw{}, Envelope{}, notRaw("the record is not a " + schemas.CallbackReceived.Type() + " of " + schemas.CaptureType)
-	}
-	origin, err := schemas.OriginOf(e.Extension)
+	request, err := schemas.ParseCapture(rec.Value)
 	if err != nil {
 		return adapter.Raw{}, Envelope{}, notRaw(err.Error())
 	}
-	request, err := schemas.ParseCapture(e.Data)
+	received := rec.Time
+	if at != nil {
+		if received, err = time.Parse(time.RFC3339Nano, string(at)); err != nil {
+			return adapter.Raw{}, Envelope{}, notRaw("ce_time is not RFC 3339")
+		}
+	}
+	env.CallbackID = string(id)
+	env.RawTopic, env.RawPartition, env.RawOffset = rec.Topic, rec.Partition, rec.Offset
+	return adapter.Raw{Origin: origin, Request: request, ReceivedAt: received}, env, nil
+}
+
+var rawType = schemas.CallbackReceived.Type()
+
+// origin is the endpoint that the record's headers describe; r.key holds them.
+func (r *Reader) origin(rec *stream.Record) (schemas.Origin, error) {
+	if known, ok := r.origins[string(r.key)]; ok {
+		return known, nil
+	}
+	origin, err := schemas.OriginOf(func(name string) string { return string(rec.Header("ce_" + name)) })
 	if err != nil {
-		return adapter.Raw{}, Envelope{}, notRaw(err.Error())
+		return schemas.Origin{}, err
 	}
-	received := e.Time
-	if received.IsZero() {
-		received = rec.Time
+	if r.origins == nil || len(r.origins) >= maxOrigins {
+		r.origins = map[string]schemas.Origin{}
 	}
-	raw := adapter.Raw{Origin: origin, Request: request, ReceivedAt: received}
-	return raw, Envelope{
-		CallbackID:  e.ID,
-		Traceparent: e.Extension(schemas.ExtTraceparent),
-		Tracestate:  e.Extension(schemas.ExtTracestate),
-		RawAt:       rec.Topic + "/" + strconv.Itoa(int(rec.Partition)) + "@" + strconv.FormatInt(rec.Offset, 10),
-	}, nil
+	r.origins[string(r.key)] = origin
+	return origin, nil
 }
 
 func notRaw(message string) error {
 	return adapter.Failure{Index: adapter.WholeCallback, Class: adapter.NotRaw, Message: message}
+}
+
+// rawAt is where the raw record stands, "topic/partition@offset"; "" when it stands nowhere.
+func (e *Envelope) rawAt() string {
+	if e.RawTopic == "" {
+		return ""
+	}
+	return e.RawTopic + "/" + strconv.Itoa(int(e.RawPartition)) + "@" + strconv.FormatInt(e.RawOffset, 10)
 }

@@ -28,8 +28,11 @@ type Envelope struct {
 	CallbackID  string                 // id of the raw record (causationid); empty: left out
 	Traceparent string                 // of the span that the events belong to; empty: left out
 	Tracestate  string                 //
-	RawAt       string                 // where the raw record stands, "topic/partition@offset"
 	Pseudonyms  *schemas.Pseudonymizer // nil: DemoPseudonyms
+
+	RawTopic     string // where the raw record stands; empty: nowhere
+	RawPartition int32
+	RawOffset    int64
 }
 
 // Out is one event with the place it goes to.
@@ -65,6 +68,7 @@ func Events(raw adapter.Raw, res adapter.Result, env Envelope) ([]Out, []adapter
 }
 
 func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.Failure) {
+	names := kindNames[item.Kind]
 	out := Out{Kind: item.Kind, Index: item.Index, Topic: schemas.TopicOf(item.Kind)}
 	if out.Topic == "" || out.Topic == schemas.TopicCallbacks {
 		return Out{}, &adapter.Failure{Index: item.Index, Class: adapter.Panic, Message: "the adapter made an event of kind \"" + string(item.Kind) + "\", which it may not"}
@@ -92,10 +96,10 @@ func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.F
 	e := stream.Event{
 		ID:          id,
 		Source:      raw.Origin.Source(),
-		Type:        item.Kind.Type(),
+		Type:        names.eventType,
 		Subject:     subject,
 		Time:        at,
-		DataSchema:  item.Kind.DataSchema(),
+		DataSchema:  names.dataSchema,
 		ContentType: "application/json",
 		Extensions:  make([]stream.Extension, 0, 11),
 		Data:        encoded,
@@ -121,6 +125,17 @@ func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.F
 	out.Key, out.Event = []byte(key), e
 	return out, nil
 }
+
+// kindNames are the names of every kind, put together once.
+var kindNames = func() map[schemas.Kind]kindName {
+	names := map[schemas.Kind]kindName{}
+	for _, k := range schemas.Kinds() {
+		names[k] = kindName{k.Type(), k.DataSchema()}
+	}
+	return names
+}()
+
+type kindName struct{ eventType, dataSchema string }
 
 // tidy is the item's data by the rules that hold for every provider (contract §3): ids without
 // outer blanks, no user without an address, the endpoint's agent where the body names no

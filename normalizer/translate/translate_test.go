@@ -3,6 +3,7 @@ package translate_test
 import (
 	"encoding/json"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -158,7 +159,7 @@ func TestBusinessFromEndpoint(t *testing.T) {
 func TestTooMuchData(t *testing.T) {
 	item := stop()
 	item.Data.ProviderData = json.RawMessage(`{"x":"` + strings.Repeat("y", translate.MaxData) + `"}`)
-	outs, failures := translate.Events(rawOf("{}"), adapter.Result{Items: []adapter.Item{item}}, translate.Envelope{CallbackID: "req-1", RawAt: "heed.callbacks/3@17"})
+	outs, failures := translate.Events(rawOf("{}"), adapter.Result{Items: []adapter.Item{item}}, translate.Envelope{CallbackID: "req-1", RawTopic: "heed.callbacks", RawPartition: 3, RawOffset: 17})
 	if len(failures) != 0 || len(outs) != 1 {
 		t.Fatalf("got %d events, failures %v", len(outs), failures)
 	}
@@ -253,8 +254,22 @@ func TestReadRaw(t *testing.T) {
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Errorf("the callback (-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(translate.Envelope{CallbackID: "req-1", Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", RawAt: "heed.callbacks/3@17"}, env); diff != "" {
+	if diff := cmp.Diff(translate.Envelope{CallbackID: "req-1", Traceparent: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", RawTopic: "heed.callbacks", RawPartition: 3, RawOffset: 17}, env); diff != "" {
 		t.Errorf("the envelope (-want +got):\n%s", diff)
+	}
+
+	var reader translate.Reader // one endpoint's facts must not stick to another's records
+	for _, provider := range []string{"kaleyra", "exotel", "kaleyra"} {
+		r := rec
+		r.Headers = slices.Clone(rec.Headers)
+		for i := range r.Headers {
+			if r.Headers[i].Key == "ce_provider" {
+				r.Headers[i].Value = []byte(provider)
+			}
+		}
+		if raw, _, err := reader.Read(&r); err != nil || raw.Origin.Provider != provider || raw.Origin.Tenant != "acme" {
+			t.Errorf("origin %+v, error %v", raw.Origin, err)
+		}
 	}
 
 	for name, broken := range map[string]func(*stream.Record){

@@ -186,17 +186,11 @@ func placeholder(s string) bool {
 func (c *callback) at(item *adapter.Item, names ...string) {
 	for _, name := range names {
 		written := c.said.Get(name).Text()
-		if strings.HasPrefix(written, "0000-") { // MySQL's "never"
+		if written == "" || strings.HasPrefix(written, "0000-") || placeholder(written) { // 0000-…: MySQL's "never"
 			continue
 		}
-		if _, _, ok := adapter.ParseTime(written, naiveZone); ok {
-			item.At(c.raw, written, naiveZone)
-			return
-		}
-	}
-	for _, name := range names {
-		if written := c.said.Get(name).Text(); written != "" && !strings.HasPrefix(written, "0000-") && !placeholder(written) {
-			item.At(c.raw, written, naiveZone)
+		item.Data.TimeFlag = "" // of one that could not be read
+		if item.At(c.raw, written, naiveZone); !item.Time.IsZero() {
 			return
 		}
 	}
