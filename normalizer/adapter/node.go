@@ -133,19 +133,15 @@ func (n Node) Verbatim() string {
 
 // Number is the value as a number with the digits that were written, "" if it is none; a string
 // that holds a number counts.
-func (n Node) Number() json.Number {
-	s := n.Text()
-	if s == "" || len(s) > 64 {
+func (n Node) Number() json.Number { return Number(n.Text()) }
+
+// Number is s as a JSON number with its digits, "" if it is none.
+func Number(s string) json.Number {
+	s = strings.TrimSpace(s)
+	p := parser{src: s, nodes: make([]node, 1)}
+	if c := p.peek(); len(s) > 64 || c != '-' && (c < '0' || c > '9') {
 		return ""
 	}
-	if n.node().kind == kindNumber {
-		return json.Number(s)
-	}
-	p := parser{src: s}
-	if c := p.peek(); c != '-' && (c < '0' || c > '9') {
-		return ""
-	}
-	p.nodes = make([]node, 1)
 	if f := p.number(0); f != nil || p.at != len(s) || p.nodes[0].kind != kindNumber {
 		return ""
 	}
@@ -176,10 +172,27 @@ func (n Node) Items() []Node {
 	}
 	var items []Node
 	for e := range n.Elements() {
-		e.node().flags |= item
-		items = append(items, e)
+		items = append(items, e.Item())
 	}
 	return items
+}
+
+// Untaken undoes Taken for the value itself.
+func (n Node) Untaken() {
+	if n.v != nil {
+		n.node().flags &^= taken
+	}
+}
+
+// View is the view that the value belongs to: that of JSON within a string is another.
+func (n Node) View() *View { return n.v }
+
+// Item marks a value that becomes an event of its own, as Items does for the elements of a list.
+func (n Node) Item() Node {
+	if n.v != nil {
+		n.node().flags |= item
+	}
+	return n
 }
 
 // JSON reads a string member that holds JSON of its own (a form field, a double-encoded body)

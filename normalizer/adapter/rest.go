@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"encoding/json"
+	"slices"
 	"strconv"
 )
 
@@ -12,21 +13,28 @@ const maxShared = 4 << 10
 // Rest is what nobody took, as provider_data: the callback's members in their order, with their
 // digits and escapes as written, without the other items of a batch. An array around the item
 // is left with the item alone. Of a name that stands more than once the last keeps it and the
-// earlier ones become "name#1", "name#2". nil when nothing is left.
-func (v *View) Rest(n Node) json.RawMessage {
+// earlier ones become "name#1", "name#2". with are other items that belong to this one (the contact
+// of a message) and are kept all the same. nil when nothing is left.
+func (v *View) Rest(n Node, with ...Node) json.RawMessage {
 	if n.v != v || v == nil {
 		return nil
+	}
+	r := rest{View: v}
+	for _, w := range with {
+		if w.v == v {
+			r.with = append(r.with, w.i)
+		}
 	}
 	var path []uint32 // from n up to the root's child; empty: n is the root
 	for i := n.i; i != 0; i = v.nodes[i].parent {
 		path = append(path, i)
 	}
-	b, left := v.appendRest(nil, 0, path)
+	b, left := r.appendRest(nil, 0, path)
 	if !left {
 		return nil
 	}
 	if len(path) > 0 && len(b) > maxShared {
-		own, _ := v.appendRest(nil, n.i, nil)
+		own, _ := r.appendRest(nil, n.i, nil)
 		if len(b)-len(own) > maxShared {
 			if v.sharedGiven {
 				return own
@@ -37,9 +45,19 @@ func (v *View) Rest(n Node) json.RawMessage {
 	return b
 }
 
+type rest struct {
+	*View
+	with []uint32
+}
+
+// another says that c is an item of its own, which is none of this one's business.
+func (v *rest) another(c uint32) bool {
+	return v.nodes[c].flags&item != 0 && !slices.Contains(v.with, c)
+}
+
 // appendRest appends what is left of node i; path leads, last first, from the item up to a child
 // of i. It reports false, and appends nothing, when all of it was taken.
-func (v *View) appendRest(b []byte, i uint32, path []uint32) ([]byte, bool) {
+func (v *rest) appendRest(b []byte, i uint32, path []uint32) ([]byte, bool) {
 	d := &v.nodes[i]
 	switch {
 	case d.flags&taken != 0 && len(path) == 0:
@@ -56,7 +74,7 @@ func (v *View) appendRest(b []byte, i uint32, path []uint32) ([]byte, bool) {
 	return append(b, v.src[d.textAt:d.textAt+d.textLen]...), true
 }
 
-func (v *View) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
+func (v *rest) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
 	start := len(b)
 	b = append(b, '{')
 	doubles := v.doubles(i)
@@ -65,7 +83,7 @@ func (v *View) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
 		var down []uint32
 		if len(path) > 0 && path[len(path)-1] == c {
 			down = path[:len(path)-1]
-		} else if v.nodes[c].flags&item != 0 {
+		} else if v.another(c) {
 			continue
 		}
 		mark := len(b)
@@ -91,7 +109,7 @@ func (v *View) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
 	return append(b, '}'), true
 }
 
-func (v *View) appendElements(b []byte, i uint32, path []uint32) ([]byte, bool) {
+func (v *rest) appendElements(b []byte, i uint32, path []uint32) ([]byte, bool) {
 	start := len(b)
 	b = append(b, '[')
 	left := v.nodes[i].next == i+1
@@ -102,7 +120,7 @@ func (v *View) appendElements(b []byte, i uint32, path []uint32) ([]byte, bool) 
 		return append(b, ']'), true
 	}
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
-		if v.nodes[c].flags&item != 0 {
+		if v.another(c) {
 			continue
 		}
 		mark := len(b)

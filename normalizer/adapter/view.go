@@ -263,9 +263,9 @@ func readMultipart(body []byte, boundary string) (*View, *Failure) {
 
 // Finish ends an item: what nobody took of n, and of the envelope around it, becomes
 // provider_data, repairs are recorded, and an item without any id of the provider is known by
-// its content.
-func (v *View) Finish(it *Item, n Node) {
-	it.Data.ProviderData = v.Rest(n)
+// its content. with is as for Rest.
+func (v *View) Finish(it *Item, n Node, with ...Node) {
+	it.Data.ProviderData = v.Rest(n, with...)
 	it.Data.Repaired = v.Repaired
 	if it.Data.MessageID == "" && it.Data.EventID == "" {
 		it.Fingerprint = n.Raw()

@@ -1,0 +1,92 @@
+package meta
+
+import (
+	"strconv"
+
+	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/schemas"
+)
+
+// Content is what a message object says, and takes it from there.
+func Content(n adapter.Node) *schemas.Content {
+	kind := n.Get("type").Text()
+	body := n.Get(kind)
+	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: n.Get("context", "id").Text()}
+	switch kind {
+	case "text":
+		c.Type, c.Text = schemas.ContentText, takeText(body, "body")
+	case "image", "audio", "voice", "video", "document", "gif":
+		c.Type, c.Text = schemas.ContentMedia, takeText(body, "caption")
+		c.Media = []schemas.Media{TakeMedia(body)}
+	case "sticker":
+		c.Type = schemas.ContentSticker
+		c.Media = []schemas.Media{TakeMedia(body)}
+	case "location":
+		if l := TakeLocation(body); l != nil {
+			c.Type, c.Location = schemas.ContentLocation, l
+		}
+	case "contacts":
+		c.Type, c.Detail = schemas.ContentContacts, body.Taken().Raw()
+	case "reaction":
+		c.Type, c.Emoji = schemas.ContentReaction, body.Take("emoji")
+		if id := body.First("message_id", "messsage_id").Text(); id != "" { // both spellings are about
+			c.ReplyTo = id
+		}
+	case "order":
+		c.Type, c.Text, c.Detail = schemas.ContentOrder, takeText(body, "text"), body.Taken().Raw()
+	case "button":
+		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, takeText(body, "text"), body.Take("payload")
+	case "interactive":
+		interactive(c, body)
+	}
+	if c.Type == schemas.ContentUnsupported {
+		c.Text = takeText(body, "body", "caption", "text")
+		if body.Says() {
+			c.Detail = body.Taken().Raw()
+		}
+	}
+	return c
+}
+
+func interactive(c *schemas.Content, n adapter.Node) {
+	kind := n.Get("type").Text()
+	reply := n.Get(kind)
+	switch kind {
+	case "button_reply", "list_reply":
+		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, takeText(reply, "title"), reply.Take("id")
+	case "nfm_reply", "address_message", "flow", "address":
+		c.Type, c.Text = schemas.ContentFlow, takeText(reply, "body")
+		c.Detail = reply.Taken().Raw()
+	}
+}
+
+// takeText is a text as the person wrote it.
+func takeText(n adapter.Node, names ...string) schemas.Text {
+	return schemas.Text(n.First(names...).Taken().Verbatim())
+}
+
+// TakeMedia reads a media object.
+func TakeMedia(n adapter.Node) schemas.Media {
+	size, err := strconv.ParseInt(n.Get("file_size").Text(), 10, 64)
+	if err != nil || size < 0 {
+		size = 0
+	} else {
+		n.Get("file_size").Taken()
+	}
+	return schemas.Media{
+		URL: n.Take("url", "link"), ID: n.Take("id"), MIMEType: n.Take("mime_type"), Name: n.Take("filename"), SHA256: n.Take("sha256"), Size: size,
+	}
+}
+
+// TakeLocation reads a location object; nil when it lacks a coordinate.
+func TakeLocation(n adapter.Node) *schemas.Location {
+	latitude, longitude := n.First("latitude", "lat"), n.First("longitude", "longtitude", "long", "lng")
+	l := &schemas.Location{Latitude: latitude.Number(), Longitude: longitude.Number()}
+	if l.Latitude == "" || l.Longitude == "" {
+		return nil
+	}
+	latitude.Taken()
+	longitude.Taken()
+	l.Name, l.Address = takeText(n, "name"), takeText(n, "address")
+	return l
+}

@@ -1,0 +1,192 @@
+// Package meta reads the `value` objects of the WhatsApp Cloud API, which Meta sends itself and
+// other providers pass on within envelopes of their own. Providers' adapters use it; it refuses
+// nothing: what it does not know becomes content of type unsupported, or a notice.
+//
+// Invariant: every element of messages, statuses and user_preferences becomes one item or one
+// failure, so one bad element never costs the others.
+//
+// After developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference
+// (read 2026-11) and the on-premises API before it.
+package meta
+
+import (
+	_ "embed"
+	"strings"
+
+	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/schemas"
+)
+
+//go:embed codes.tsv
+var table string
+
+// Reader reads value objects.
+type Reader struct {
+	codes adapter.Codes
+}
+
+// New makes a reader.
+func New() *Reader { return &Reader{adapter.MustCodes(table)} }
+
+// Amend lets a provider put what it says outside of the value object onto an item.
+type Amend func(it *adapter.Item)
+
+// Change reads one change: {"field", "value"}, or a value object alone. from is the index of its
+// first item in the callback.
+func (r *Reader) Change(raw adapter.Raw, v *adapter.View, change adapter.Node, from int, amend Amend) adapter.Result {
+	c := changeReader{Reader: r, raw: raw, v: v, value: change, index: from, amend: amend}
+	if value := change.Get("value"); value.IsObject() {
+		c.value = value
+	}
+	metadata := c.value.Get("metadata")
+	c.business = metadata.Take("display_phone_number")
+	if c.business == "" {
+		c.business = metadata.Take("phone_number_id")
+	}
+	c.contacts = c.value.Get("contacts").Items()
+	messages, statuses, preferences := c.value.Get("messages"), c.value.Get("statuses"), c.value.Get("user_preferences")
+	c.each(messages, c.message)
+	c.each(statuses, c.status)
+	c.each(preferences, c.preference)
+	if len(c.res.Items) == 0 && len(c.res.Failures) == 0 {
+		c.notice(change)
+	}
+	return c.res
+}
+
+// Code is the row of a status or of an error code.
+func (r *Reader) Code(code string) (adapter.Code, bool) { return r.codes.Find(code) }
+
+type changeReader struct {
+	*Reader
+	raw      adapter.Raw
+	v        *adapter.View
+	value    adapter.Node
+	business string
+	contacts []adapter.Node
+	index    int
+	amend    Amend
+	res      adapter.Result
+}
+
+func (c *changeReader) each(list adapter.Node, read func(adapter.Node) adapter.Item) {
+	if !list.Present() {
+		return
+	}
+	for _, n := range list.Items() {
+		if !n.IsObject() {
+			c.res.Failures = append(c.res.Failures, adapter.Failure{Index: c.index, Class: adapter.MissingField, Message: "an element of messages, statuses or user_preferences is not an object"})
+			c.index++
+			continue
+		}
+		it := read(n)
+		c.finish(&it, n, c.contactOf(n)...)
+	}
+}
+
+func (c *changeReader) finish(it *adapter.Item, n adapter.Node, with ...adapter.Node) {
+	it.Index, it.Channel = c.index, schemas.WhatsApp
+	c.index++
+	if c.business != "" {
+		it.Data.Business = &schemas.Business{Address: c.business}
+	}
+	if c.amend != nil {
+		c.amend(it)
+	}
+	c.v.Finish(it, n, with...)
+	c.res.Items = append(c.res.Items, *it)
+}
+
+// contactOf is the contact that an element is about: the only one, or the one with its id. Other
+// people's contacts are none of this event's business.
+func (c *changeReader) contactOf(n adapter.Node) []adapter.Node {
+	if len(c.contacts) == 1 {
+		return c.contacts
+	}
+	for _, contact := range c.contacts {
+		for _, pair := range [][2]string{{"from", "wa_id"}, {"from_user_id", "user_id"}, {"recipient_id", "wa_id"}, {"recipient_user_id", "user_id"}, {"wa_id", "wa_id"}, {"user_id", "user_id"}} {
+			if id := n.Get(pair[0]).Text(); id != "" && id == contact.Get(pair[1]).Text() {
+				return []adapter.Node{contact}
+			}
+		}
+	}
+	return nil
+}
+
+func (c *changeReader) user(n adapter.Node, names ...string) *schemas.User {
+	for _, name := range names {
+		if u := n.TakeUser(c.raw, schemas.WhatsApp, name); u != nil {
+			return u
+		}
+	}
+	return nil
+}
+
+func (c *changeReader) message(n adapter.Node) adapter.Item {
+	it := adapter.Item{Kind: schemas.MessageReceived}
+	it.Data.MessageID = n.Take("id")
+	it.Data.User = c.user(n, "from", "from_user_id")
+	it.At(c.raw, n.Get("timestamp").Text(), "")
+	it.Data.Content = Content(n)
+	return it
+}
+
+func (c *changeReader) status(n adapter.Node) adapter.Item {
+	var it adapter.Item
+	it.Data.MessageID = n.Take("id")
+	it.Data.User = c.user(n, "recipient_id", "recipient_user_id")
+	it.At(c.raw, n.Get("timestamp").Text(), "")
+	status := n.Get("status").Text()
+	shown, description, code := status, "", ""
+	for e := range n.Get("errors").Elements() {
+		if code = e.Take("code"); code != "" {
+			shown, description = code, e.Take("message", "title", "details")
+			break
+		}
+	}
+	if code == "" {
+		n.Get("status").Taken()
+	}
+	c.codes.SetStatus(&it, shown, description, code, status)
+	if strings.EqualFold(status, "failed") { // whatever the error's code
+		it.Kind = schemas.MessageFailed
+	}
+	return it
+}
+
+// preference is what a user decided in WhatsApp itself about messages of a category.
+func (c *changeReader) preference(n adapter.Node) adapter.Item {
+	it := adapter.Item{Kind: schemas.UserOptedOut}
+	it.Data.User = c.user(n, "wa_id", "user_id")
+	it.At(c.raw, n.Get("timestamp").Text(), "")
+	it.Distinct = n.Get("timestamp").Text() // no id: stop, resume and stop again are three acts
+	act := &schemas.ConsentAct{Intent: schemas.OptOut, Scope: schemas.ScopeCategory, Value: n.Take("category")}
+	if act.Value == "" {
+		act.Scope, act.Value = schemas.ScopeAgent, "*"
+	}
+	switch n.Get("value").Text() {
+	case "resume", "start": // exact: a false opt-in is worse than one that is missed
+		it.Kind, act.Intent = schemas.UserOptedIn, schemas.OptIn
+	case "stop":
+	default:
+		it.Kind, act = schemas.AccountNotice, nil
+	}
+	it.Data.Consent = act
+	return it
+}
+
+// notice is a change about the account, not about a person.
+func (c *changeReader) notice(change adapter.Node) {
+	it := adapter.Item{Kind: schemas.AccountNotice}
+	field := change.Get("field").Text()
+	event := c.value.Get("event").Text()
+	if strings.HasPrefix(field, "message_template") || c.value.Get("message_template_id").Present() {
+		it.Kind = schemas.TemplateStatus
+	}
+	shown := event
+	if shown == "" {
+		shown = field
+	}
+	it.Data.Status = &schemas.Status{Code: shown, Description: c.value.Get("reason").Text(), Meaning: schemas.MeaningUnknown}
+	c.finish(&it, change)
+}

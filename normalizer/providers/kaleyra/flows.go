@@ -1,0 +1,147 @@
+package kaleyra
+
+import (
+	"strings"
+
+	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/schemas"
+)
+
+// channelNamed is the channel that a callback names, else the endpoint's.
+func (c *callback) channelNamed(s string) schemas.Channel {
+	switch s = strings.ToLower(s); s {
+	case "wa", "whatsapp":
+		return schemas.WhatsApp
+	case "mail", "e-mail":
+		return schemas.Email
+	case "":
+		if c.raw.Origin.Channel == schemas.AnyChannel {
+			return ""
+		}
+		return c.raw.Origin.Channel
+	}
+	for _, known := range schemas.Channels() {
+		if string(known) == s {
+			return known
+		}
+	}
+	return ""
+}
+
+// failover is the outcome of one channel of a failover request: delivered 0, 1 or 2.
+func (c *callback) failover(n adapter.Node) {
+	channel := n.Get("channel")
+	it := adapter.Item{Channel: c.channelNamed(channel.Text())}
+	it.Data.MessageID = n.Take("failover_id", "kid")
+	it.Data.EventID = n.Take("channel_status_id")
+	it.Data.User = n.TakeUser(c.raw, it.Channel, "mobile", "email")
+	it.At(c.raw, n.Get("timestamp").Text(), naiveZone)
+	delivered, trace := n.Get("delivered").Text(), n.Get("status_trace").Text()
+	status := &schemas.Status{Code: delivered, Meaning: schemas.MeaningUnknown}
+	switch delivered {
+	case "0":
+		it.Kind, status.Meaning, status.Description = schemas.MessageFailed, schemas.MeaningFailed, "undelivered"
+	case "1":
+		it.Kind, status.Meaning, status.Description = schemas.MessageDelivered, schemas.MeaningDelivered, "delivered"
+	case "2":
+		it.Kind, status.Meaning, status.Description = schemas.MessageSent, schemas.MeaningSent, "sent"
+	default:
+		it.Kind = schemas.MessageStatusUnknown
+	}
+	if row, ok := c.find(it.Channel, trace); ok {
+		switch {
+		case it.Kind == schemas.MessageFailed:
+			status.Meaning = row.Meaning
+		case it.Kind == schemas.MessageStatusUnknown && row.Kind != "":
+			it.Kind, status.Meaning = row.Kind, row.Meaning
+		}
+		if row.OptOut {
+			it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: trace}
+		}
+	}
+	if trace != "" && it.Kind != schemas.MessageDelivered && it.Kind != schemas.MessageSent {
+		status.Code = trace
+		n.Get("status_trace").Taken()
+	} else {
+		n.Get("delivered").Taken()
+	}
+	it.Data.Status = status
+	c.add(it, n)
+}
+
+// fallbackFlow is the outcome of a whole flow: one event for each channel that it tried. around
+// is the object that carries it.
+func (c *callback) fallbackFlow(flow, around adapter.Node) {
+	result := flow.Get("result")
+	invocation := flow.Get("workflowInvocationId").Text()
+	at := flow.Get("timestamp").Text()
+	for name, channel := range result.Members() {
+		if strings.HasPrefix(name, "channel") {
+			channel.Item()
+		}
+	}
+	found := false
+	for name, channel := range result.Members() {
+		if !strings.HasPrefix(name, "channel") {
+			continue
+		}
+		found = true
+		if !channel.IsObject() {
+			c.fail(c.next(), adapter.MissingField, "a channel of the fallback flow's result is not an object")
+			continue
+		}
+		it := adapter.Item{Channel: c.channelNamed(channel.Get("channel").Text())}
+		it.Data.EventID = invocation
+		it.Data.MessageID = channel.Take("messageId", "clientMessageId")
+		it.Data.User = channel.TakeUser(c.raw, it.Channel, "to")
+		it.Data.Business = business(channel.Take("from"))
+		it.At(c.raw, at, naiveZone)
+		it.Distinct = name
+		code := channel.Take("statusCode")
+		it.Kind = schemas.MessageStatusUnknown
+		it.Data.Status = &schemas.Status{Code: code, Meaning: schemas.MeaningUnknown}
+		// TIMEOUT is in no table: the flow waited no longer; the message may still arrive.
+		if row, ok := c.find(it.Channel, code); ok {
+			it.Kind, it.Data.Status.Meaning = row.Kind, row.Meaning
+			if row.OptOut {
+				it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: code}
+			}
+		}
+		it.Index = c.next()
+		channel.View().Finish(&it, channel)
+		c.res.Items = append(c.res.Items, it)
+	}
+	if !found {
+		it := adapter.Item{Kind: schemas.CampaignStatus, Channel: c.channelNamed("")}
+		it.Data.EventID = flow.Take("workflowInvocationId")
+		it.At(c.raw, at, naiveZone)
+		it.Data.Status = &schemas.Status{Code: flow.Take("executionStatus"), Meaning: schemas.MeaningUnknown}
+		it.Index = c.next()
+		flow.View().Finish(&it, flow)
+		c.res.Items = append(c.res.Items, it)
+	}
+	_ = around
+}
+
+// template is a change of a WhatsApp template's status. The documented GET template has quotes
+// and line breaks in its query; object undoes them before it looks.
+func (c *callback) template(n adapter.Node) {
+	it := adapter.Item{Kind: schemas.TemplateStatus, Channel: schemas.WhatsApp}
+	it.At(c.raw, unquoted(n.Get("time").Text()), naiveZone)
+	it.Data.Status = &schemas.Status{Code: unquoted(n.Get("event").Text()), Description: unquoted(n.Get("reason").Text()), Meaning: schemas.MeaningUnknown}
+	// id is the account's, not the event's: the event is known by its content.
+	c.add(it, n)
+}
+
+// unquoted is s without the quotes and blanks of the documented query.
+func unquoted(s string) string { return strings.Trim(s, "\" \t\r\n") }
+
+// quality is a notice about a number's quality rating and messaging limit, a GET on the URL for
+// incoming messages.
+func (c *callback) quality(n adapter.Node) {
+	it := adapter.Item{Kind: schemas.AccountNotice, Channel: schemas.WhatsApp}
+	it.Data.Business = business(n.Take("display_phone_number"))
+	it.At(c.raw, n.First("timestamp", "time").Text(), naiveZone)
+	it.Data.Status = &schemas.Status{Code: n.Take("event"), Meaning: schemas.MeaningUnknown}
+	c.add(it, n)
+}

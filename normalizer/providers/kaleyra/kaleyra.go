@@ -1,0 +1,240 @@
+// Package kaleyra understands the callbacks of Kaleyra (Tata Communications): RCS in two
+// generations, SMS, WhatsApp in three, failover and fallback flows, template and quality notices.
+// It tells them apart by their shape, since customers compose most bodies themselves and the URL
+// is all that is sure; README.md says where each shape is documented.
+//
+// Refuses: encrypted values (turn callback encryption off), and JSON that Kaleyra's templates
+// broke beyond the narrow repair. Used by the normalizer and the operator's tool.
+//
+// Invariant: a shape that it does not know becomes an event that keeps everything.
+package kaleyra
+
+import (
+	_ "embed"
+	"strings"
+
+	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/normalizer/adapter/meta"
+	"github.com/heedhq/heed/schemas"
+)
+
+// Name is what endpoints call the provider.
+const Name = "kaleyra"
+
+//go:embed sms.tsv
+var smsTable string
+
+//go:embed whatsapp.tsv
+var whatsAppTable string
+
+//go:embed rcs.tsv
+var rcsTable string
+
+// Kaleyra is the adapter.
+type Kaleyra struct {
+	sms, whatsApp, rcs adapter.Codes
+	meta               *meta.Reader
+}
+
+// New makes the adapter.
+func New() *Kaleyra {
+	return &Kaleyra{adapter.MustCodes(smsTable), adapter.MustCodes(whatsAppTable), adapter.MustCodes(rcsTable), meta.New()}
+}
+
+// Provider is Name.
+func (*Kaleyra) Provider() string { return Name }
+
+// callback is one callback while it is read.
+type callback struct {
+	*Kaleyra
+	raw adapter.Raw
+	v   *adapter.View
+	res adapter.Result
+}
+
+// Adapt reads a callback.
+func (k *Kaleyra) Adapt(raw adapter.Raw) adapter.Result {
+	v, failure := adapter.Read(raw)
+	if failure != nil {
+		return adapter.Result{Failures: []adapter.Failure{*failure}}
+	}
+	c := callback{Kaleyra: k, raw: raw, v: v}
+	objects := v.Root().Items()
+	if len(objects) > adapter.MaxItems {
+		c.fail(adapter.WholeCallback, adapter.TooLarge, "more items than a callback may have")
+		return c.res
+	}
+	for _, n := range objects {
+		if !n.IsObject() {
+			index := c.next()
+			if len(objects) == 1 {
+				index = adapter.WholeCallback
+			}
+			c.fail(index, adapter.Malformed, "an object was expected: the callback is another JSON value")
+			continue
+		}
+		c.object(n)
+	}
+	if len(c.res.Items) == 0 && len(c.res.Failures) == 0 && c.res.Ignored == "" {
+		c.fail(adapter.WholeCallback, adapter.Empty, "the callback is an empty list or object")
+	}
+	if len(c.res.Items) > adapter.MaxItems {
+		c.res = adapter.Result{}
+		c.fail(adapter.WholeCallback, adapter.TooLarge, "more items than a callback may have")
+	}
+	return c.res
+}
+
+// next is the index of the next item.
+func (c *callback) next() int { return len(c.res.Items) + len(c.res.Failures) }
+
+func (c *callback) fail(index int, class adapter.Class, message string) {
+	c.res.Failures = append(c.res.Failures, adapter.Failure{Index: index, Class: class, Message: message})
+}
+
+func (c *callback) add(it adapter.Item, n adapter.Node) {
+	it.Index = c.next()
+	c.v.Finish(&it, n)
+	c.res.Items = append(c.res.Items, it)
+}
+
+// object tells by its members what one callback object is. The order matters: what is surest first.
+func (c *callback) object(n adapter.Node) {
+	has := func(name string) bool { return n.Get(name).Present() }
+	event := n.Get(typeName).Text()
+	switch {
+	case c.mapped(n):
+	case !anything(n):
+		if n.Says() {
+			c.res.Ignored = "every variable of the callback profile was left unreplaced"
+		}
+	case encrypted(n):
+		c.fail(c.indexOr(n), adapter.Encrypted, "the values are encrypted: turn encryption off in Kaleyra's callback profile; Heed's endpoint is protected by TLS")
+	case n.Get(metaObject).IsObject():
+		c.whatsAppV2(n)
+	case n.Get("entry").IsArray():
+		for _, entry := range n.Get("entry").Items() {
+			for _, change := range entry.Get("changes").Items() {
+				c.metaChange(change, nil)
+			}
+		}
+	case n.Get("messages").IsArray() || n.Get("statuses").IsArray():
+		c.metaChange(n, nil)
+	case n.Get("data", typeName).Says():
+		c.rcsEnveloped(n)
+	case has("workflowevent") && !has("executionStatus"):
+		flow := n.Get("workflowevent").JSON()
+		if !flow.IsObject() {
+			c.unknown(n)
+			return
+		}
+		c.fallbackFlow(flow, n)
+	case has("workflowInvocationId") || has("executionStatus") || n.Get("result", "channel1").Present():
+		c.fallbackFlow(n, n)
+	case has("failover_id") || has("channel_status_id") || has("delivered") && (has("kid") || has("config_id")):
+		c.failover(n)
+	case has("message_template_id") || has("message_template_name"):
+		c.template(n)
+	case has("current_limit") || has("display_phone_number") && has("event"):
+		c.quality(n)
+	case has("userMessage") || rcsType(event) || has("sentAt") && has("messageId"):
+		c.rcsEvent(n, adapter.Node{})
+	case c.isWhatsAppV1Message(n):
+		c.whatsAppV1Message(n)
+	case c.isSMSMessage(n):
+		c.smsMessage(n)
+	case n.First("status", "status_trace", "error_code").Says():
+		c.flatStatus(n)
+	default:
+		c.unknown(n)
+	}
+}
+
+// indexOr is the index for a failure of n: the whole callback unless n is one of many.
+func (c *callback) indexOr(n adapter.Node) int {
+	if c.v.Root() == n {
+		return adapter.WholeCallback
+	}
+	return c.next()
+}
+
+// unknown keeps a callback of a shape that nobody documented.
+func (c *callback) unknown(n adapter.Node) {
+	it := adapter.Item{Kind: schemas.MessageReceived}
+	it.Data.MessageID = n.Take("messageId", "message_id", "id")
+	it.Data.EventID = n.Take("eventId", "event_id")
+	if c.raw.Origin.Kind == schemas.EndpointStatus {
+		it.Kind = schemas.MessageStatusUnknown
+		it.Data.Status = &schemas.Status{Meaning: schemas.MeaningUnknown}
+	} else {
+		it.Data.Content = &schemas.Content{Type: schemas.ContentUnsupported}
+	}
+	c.add(it, n)
+}
+
+// anything says whether some value of the object says something: a profile that is tried out
+// arrives with its variables as they are.
+func anything(n adapter.Node) bool {
+	for _, m := range n.Members() {
+		if m.Says() {
+			return true
+		}
+	}
+	return false
+}
+
+// encrypted says whether the values are ciphertext. Kaleyra encrypts value by value (AES in GCM
+// or CFB mode) and leaves the names, so words that can only be a few known ones (a type, a status)
+// or a number come as long base64 or hex.
+func encrypted(n adapter.Node) bool {
+	names := []string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "wanumber", "delivered", "channel"}
+	found := 0
+	for _, name := range names {
+		if m := n.Get(name); m.IsString() {
+			switch s := m.Text(); {
+			case ciphertext(s):
+				found++
+			case s != "":
+				return false
+			}
+		}
+	}
+	return found >= 2
+}
+
+// ciphertext says whether s looks like an encrypted word: base64 or hex of 16 bytes or more, and
+// neither a number nor words.
+func ciphertext(s string) bool {
+	if len(s) < 22 || strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/=_-") != "" {
+		return false
+	}
+	upper, lower, digit := false, false, false
+	for i := range len(s) {
+		switch c := s[i]; {
+		case '0' <= c && c <= '9':
+			digit = true
+		case 'a' <= c && c <= 'z':
+			lower = true
+		case 'A' <= c && c <= 'Z':
+			upper = true
+		}
+	}
+	hex := strings.Trim(s, "0123456789abcdefABCDEF") == "" && len(s)%2 == 0 && len(s) >= 32
+	return digit && (upper && lower || hex)
+}
+
+// business is the other side, when the callback names it.
+func business(address string) *schemas.Business {
+	if address == "" {
+		return nil
+	}
+	return &schemas.Business{Address: address}
+}
+
+// verbatim is the text of the first of the named members, as the person wrote it.
+func verbatim(n adapter.Node, names ...string) schemas.Text {
+	return schemas.Text(n.First(names...).Taken().Verbatim())
+}
+
+// fold compares the words of types and states.
+func fold(s string) string { return adapter.FoldCode(s) }

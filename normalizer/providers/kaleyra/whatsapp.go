@@ -1,0 +1,150 @@
+package kaleyra
+
+import (
+	"strings"
+
+	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/normalizer/adapter/meta"
+	"github.com/heedhq/heed/schemas"
+)
+
+// whatsAppV2 is {meta_object: one change of Meta, extra_info: what Kaleyra knows beside it}.
+func (c *callback) whatsAppV2(n adapter.Node) {
+	change, extra := n.Get(metaObject), n.Get(extraInfo)
+	value := change.Get("value")
+	if n.Get("status").Says() && !value.Get("statuses").Says() && !value.Get("messages").Says() {
+		c.flatStatusOf(n, schemas.WhatsApp) // a message that never reached Meta
+		return
+	}
+	c.metaChange(change, func(it *adapter.Item) {
+		switch {
+		case it.Data.Content != nil:
+			amendContent(it.Data.Content, extra)
+		case it.Data.Status != nil && it.Data.MessageID != "":
+			// The id that the API gave to the sender; Meta's own is the event's.
+			id := extra.Take("message_id")
+			if top := n.Get("message_id"); top.Says() && (id == "" || id == top.Text()) {
+				id = top.Taken().Text()
+			}
+			if id != "" {
+				it.Data.MessageID, it.Data.EventID = id, it.Data.MessageID
+			}
+		}
+	})
+}
+
+// amendContent adds the link to the copy that Kaleyra keeps and Kaleyra's id of the message
+// that is answered.
+func amendContent(c *schemas.Content, extra adapter.Node) {
+	if url := extra.Get("media_url"); url.Says() {
+		switch {
+		case len(c.Media) == 1 && c.Media[0].URL == "":
+			c.Media[0].URL = url.Taken().Text()
+		case len(c.Media) == 0 && c.Type == schemas.ContentUnsupported: // "imagine", "avatar"
+			c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: url.Taken().Text()}}
+		}
+	}
+	if id := extra.Take("reply_to"); id != "" {
+		c.ReplyTo = id
+	}
+}
+
+// metaChange reads one change of Meta's.
+func (c *callback) metaChange(change adapter.Node, amend meta.Amend) {
+	res := c.meta.Change(c.raw, c.v, change, c.next(), amend)
+	c.res.Items = append(c.res.Items, res.Items...)
+	c.res.Failures = append(c.res.Failures, res.Failures...)
+}
+
+// isWhatsAppV1Message says whether n is composed of the variables of incoming WhatsApp messages.
+func (c *callback) isWhatsAppV1Message(n adapter.Node) bool {
+	if c.raw.Origin.Kind == schemas.EndpointStatus || n.Get("status").Says() {
+		return false
+	}
+	if n.Get("wanumber").Present() {
+		return true
+	}
+	said := n.First("body", "message", "media_url", "location", "contacts", typeName).Present()
+	return said && n.First("from", "mobile").Present() && (n.Get("created_at").Present() || c.raw.Origin.Channel == schemas.WhatsApp)
+}
+
+// whatsAppV1Message is an incoming message as flat variables. There is no id: the event's is
+// made of its content, created_at included.
+func (c *callback) whatsAppV1Message(n adapter.Node) {
+	it := adapter.Item{Kind: schemas.MessageReceived, Channel: schemas.WhatsApp}
+	it.Data.MessageID = n.Take("id", "message_id")
+	it.Data.User = n.TakeUser(c.raw, schemas.WhatsApp, "from", "mobile")
+	it.Data.Business = business(n.Take("wanumber"))
+	it.At(c.raw, n.First("created_at", "timestamp").Text(), naiveZone)
+	it.Data.Content = v1Content(n)
+	c.add(it, n)
+}
+
+func v1Content(n adapter.Node) *schemas.Content {
+	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: n.Take("reply_to")}
+	location := n.Get("location").JSON()
+	kind := strings.ToLower(n.Get(typeName).Text())
+	if kind == "" {
+		switch {
+		case n.Get("media_url").Says():
+			kind = "document"
+		case location.IsObject():
+			kind = "location"
+		case n.Get("contacts").Says():
+			kind = "contacts"
+		default:
+			kind = "text"
+		}
+	}
+	switch kind {
+	case "text":
+		c.Type = schemas.ContentText
+	case "image", "video", "voice", "audio", "document", "gif", "sticker":
+		c.Type = schemas.ContentMedia
+		if kind == "sticker" {
+			c.Type = schemas.ContentSticker
+		}
+		c.Media = []schemas.Media{{URL: n.Take("media_url"), MIMEType: n.Take("mime_type")}}
+	case "location":
+		if l := v1Location(location); l != nil {
+			c.Type, c.Location = schemas.ContentLocation, l
+		}
+	case "contacts", "contact":
+		if contacts := n.Get("contacts").JSON(); contacts.Says() {
+			c.Type, c.Detail = schemas.ContentContacts, contacts.Raw()
+			n.Get("contacts").Taken()
+		}
+	case "button", "interactive", "button_reply", "list_reply", "quick_reply":
+		c.Type, c.Postback = schemas.ContentSuggestionReply, n.Take("custom_response")
+	}
+	c.Text = v1Text(n)
+	if c.Type == schemas.ContentUnsupported && c.Text != "" && n.Get("media_url").Says() {
+		c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: n.Take("media_url"), MIMEType: n.Take("mime_type")}}
+	}
+	return c
+}
+
+// v1Text is what the user wrote. Only the variable's own name in brackets is no text: a user may
+// well write "<stop>".
+func v1Text(n adapter.Node) schemas.Text {
+	for _, name := range []string{"body", "message"} {
+		if s := n.Get(name).Verbatim(); s != "" && s != "<"+name+">" {
+			n.Get(name).Taken()
+			return schemas.Text(s)
+		}
+	}
+	return ""
+}
+
+// v1Location reads a location variable: JSON, or "18.59,73.89".
+func v1Location(n adapter.Node) *schemas.Location {
+	if n.IsObject() {
+		return meta.TakeLocation(n)
+	}
+	latitude, longitude, ok := strings.Cut(n.Text(), ",")
+	l := &schemas.Location{Latitude: adapter.Number(latitude), Longitude: adapter.Number(longitude)}
+	if !ok || l.Latitude == "" || l.Longitude == "" {
+		return nil
+	}
+	return l
+}
