@@ -66,6 +66,11 @@ type Failure struct {
 // WholeCallback is the Index of a failure that is not of one item.
 const WholeCallback = -1
 
+// TooMany is the failure of a callback that holds more items than MaxItems.
+func TooMany() Failure {
+	return Failure{Index: WholeCallback, Class: TooLarge, Message: fmt.Sprintf("the callback holds more than %d items", MaxItems)}
+}
+
 func (f Failure) Error() string { return fmt.Sprintf("%s: %s", f.Class, f.Message) }
 
 // Class is the closed list of reasons for a dead letter; it is a metric label and a filter of

@@ -93,7 +93,7 @@ func (m Mapped) Event(raw Raw, channel schemas.Channel, zone string, codes Codes
 
 // consent reads what the body says of consent; false when it says neither.
 func (m Mapped) consent(it *Item) bool {
-	act := &schemas.ConsentAct{Scope: schemas.Scope(strings.ToLower(m.Get("scope").Text())), Value: m.Take("scope_value")}
+	act := &schemas.ConsentAct{Scope: schemas.Scope(strings.ToLower(m.Get("scope").Text()))}
 	switch FoldCode(m.Get("intent").Text()) {
 	case "OPT_OUT", "OPTOUT", "OPTED_OUT", "STOP", "UNSUBSCRIBE", "UNSUBSCRIBED":
 		it.Kind, act.Intent = schemas.UserOptedOut, schemas.OptOut
@@ -104,8 +104,14 @@ func (m Mapped) consent(it *Item) bool {
 	}
 	switch act.Scope {
 	case schemas.ScopeAgent, schemas.ScopeBrand, schemas.ScopeChannel, schemas.ScopeCategory, schemas.ScopeAll:
+		act.Value = m.Take("scope_value")
 	default:
+		// No word of how far it reaches: a stop goes for the agent, whatever value stands
+		// there, a start for no more than that value.
 		act.Scope = schemas.ScopeAgent
+		if act.Intent == schemas.OptIn && m.Get("scope_value").Says() {
+			act.Scope, act.Value = schemas.ScopeCategory, m.Take("scope_value")
+		}
 	}
 	if act.Value == "" {
 		act.Value = "*"

@@ -29,7 +29,11 @@ func (v *View) Rest(n Node, with ...Node) json.RawMessage {
 	for i := n.i; i != 0; i = v.nodes[i].parent {
 		path = append(path, i)
 	}
-	b, left := r.appendRest(nil, 0, path)
+	from := uint32(0)
+	if len(path) > 0 && v.nodes[0].kind == kindArray { // a list of callbacks: the item stands alone
+		from, path = path[len(path)-1], path[:len(path)-1]
+	}
+	b, left := r.appendRest(nil, from, path)
 	if !left {
 		return nil
 	}

@@ -32,7 +32,7 @@ func New() *Reader { return &Reader{adapter.MustCodes(table)} }
 type Amend func(it *adapter.Item)
 
 // Change reads one change: {"field", "value"}, or a value object alone. from is the index of its
-// first item in the callback.
+// first item in the callback; with more than adapter.MaxItems the result is adapter.TooMany alone.
 func (r *Reader) Change(raw adapter.Raw, v *adapter.View, change adapter.Node, from int, amend Amend) adapter.Result {
 	c := changeReader{Reader: r, raw: raw, v: v, value: change, index: from, amend: amend}
 	if value := change.Get("value"); value.IsObject() {
@@ -73,7 +73,12 @@ func (c *changeReader) each(list adapter.Node, read func(adapter.Node) adapter.I
 	if !list.Present() {
 		return
 	}
-	for _, n := range list.Items() {
+	items := list.Items()
+	if c.index+len(items) > adapter.MaxItems {
+		c.res = adapter.Result{Failures: []adapter.Failure{adapter.TooMany()}}
+		return
+	}
+	for _, n := range items {
 		if !n.IsObject() {
 			c.res.Failures = append(c.res.Failures, adapter.Failure{Index: c.index, Class: adapter.MissingField, Message: "an element of messages, statuses or user_preferences is not an object"})
 			c.index++

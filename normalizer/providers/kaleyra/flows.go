@@ -1,6 +1,8 @@
 package kaleyra
 
 import (
+	"cmp"
+	"slices"
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -28,7 +30,8 @@ func (c *callback) channelNamed(s string) schemas.Channel {
 	return ""
 }
 
-// failover is the outcome of one channel of a failover request: delivered 0, 1 or 2.
+// failover is the outcome of one channel of a failover request: delivered is 0 (undelivered),
+// 1 (delivered) or 2 (sent).
 func (c *callback) failover(n adapter.Node) {
 	channel := n.Get("channel")
 	it := adapter.Item{Channel: c.channelNamed(channel.Text())}
@@ -40,11 +43,11 @@ func (c *callback) failover(n adapter.Node) {
 	status := &schemas.Status{Code: delivered, Meaning: schemas.MeaningUnknown}
 	switch delivered {
 	case "0":
-		it.Kind, status.Meaning, status.Description = schemas.MessageFailed, schemas.MeaningFailed, "undelivered"
+		it.Kind, status.Meaning = schemas.MessageFailed, schemas.MeaningFailed
 	case "1":
-		it.Kind, status.Meaning, status.Description = schemas.MessageDelivered, schemas.MeaningDelivered, "delivered"
+		it.Kind, status.Meaning = schemas.MessageDelivered, schemas.MeaningDelivered
 	case "2":
-		it.Kind, status.Meaning, status.Description = schemas.MessageSent, schemas.MeaningSent, "sent"
+		it.Kind, status.Meaning = schemas.MessageSent, schemas.MeaningSent
 	default:
 		it.Kind = schemas.MessageStatusUnknown
 	}
@@ -69,23 +72,25 @@ func (c *callback) failover(n adapter.Node) {
 	c.add(it, n)
 }
 
-// fallbackFlow is the outcome of a whole flow: one event for each channel that it tried. around
-// is the object that carries it.
-func (c *callback) fallbackFlow(flow, around adapter.Node) {
+// fallbackFlow is the outcome of a whole flow: one event for each channel that it tried.
+func (c *callback) fallbackFlow(flow adapter.Node) {
 	result := flow.Get("result")
 	invocation := flow.Get("workflowInvocationId").Text()
 	at := flow.Get("timestamp").Text()
+	var names []string
 	for name, channel := range result.Members() {
 		if strings.HasPrefix(name, "channel") {
+			names = append(names, name)
 			channel.Item()
 		}
 	}
-	found := false
-	for name, channel := range result.Members() {
-		if !strings.HasPrefix(name, "channel") {
-			continue
-		}
-		found = true
+	if len(names) > adapter.MaxItems {
+		c.tooMany = true
+		return
+	}
+	slices.SortFunc(names, func(a, b string) int { return cmp.Or(cmp.Compare(len(a), len(b)), cmp.Compare(a, b)) }) // channel2 before channel10
+	for _, name := range slices.Compact(names) {
+		channel := result.Get(name)
 		if !channel.IsObject() {
 			c.fail(c.next(), adapter.MissingField, "a channel of the fallback flow's result is not an object")
 			continue
@@ -108,33 +113,38 @@ func (c *callback) fallbackFlow(flow, around adapter.Node) {
 			}
 		}
 		it.Index = c.next()
-		channel.View().Finish(&it, channel)
+		flow.View().Finish(&it, channel)
 		c.res.Items = append(c.res.Items, it)
 	}
-	if !found {
+	if len(names) == 0 {
 		it := adapter.Item{Kind: schemas.CampaignStatus, Channel: c.channelNamed("")}
 		it.Data.EventID = flow.Take("workflowInvocationId")
 		it.At(c.raw, at, naiveZone)
-		it.Data.Status = &schemas.Status{Code: flow.Take("executionStatus"), Meaning: schemas.MeaningUnknown}
+		it.Data.Status = &schemas.Status{Code: flow.Take("executionStatus")}
 		it.Index = c.next()
 		flow.View().Finish(&it, flow)
 		c.res.Items = append(c.res.Items, it)
 	}
-	_ = around
 }
 
-// template is a change of a WhatsApp template's status. The documented GET template has quotes
-// and line breaks in its query; object undoes them before it looks.
+// template is a change of a WhatsApp template's status. The documented GET template puts quotes
+// and line breaks around names and values. id is the account's, not the event's: the event is
+// known by its content, its time included.
 func (c *callback) template(n adapter.Node) {
 	it := adapter.Item{Kind: schemas.TemplateStatus, Channel: schemas.WhatsApp}
-	it.At(c.raw, unquoted(n.Get("time").Text()), naiveZone)
-	it.Data.Status = &schemas.Status{Code: unquoted(n.Get("event").Text()), Description: unquoted(n.Get("reason").Text()), Meaning: schemas.MeaningUnknown}
-	// id is the account's, not the event's: the event is known by its content.
+	it.At(c.raw, unquoted(n, "time"), naiveZone)
+	it.Data.Status = &schemas.Status{Code: unquoted(n, "event"), Description: unquoted(n, "reason")}
 	c.add(it, n)
 }
 
-// unquoted is s without the quotes and blanks of the documented query.
-func unquoted(s string) string { return strings.Trim(s, "\" \t\r\n") }
+func isTemplate(n adapter.Node) bool {
+	return unquoted(n, "message_template_id") != "" || unquoted(n, "message_template_name") != ""
+}
+
+// unquoted is the text of a member that may have quotes around its name and its value.
+func unquoted(n adapter.Node, name string) string {
+	return strings.Trim(n.First(name, `"`+name+`"`).Text(), "\" \t\r\n")
+}
 
 // quality is a notice about a number's quality rating and messaging limit, a GET on the URL for
 // incoming messages.
@@ -142,6 +152,6 @@ func (c *callback) quality(n adapter.Node) {
 	it := adapter.Item{Kind: schemas.AccountNotice, Channel: schemas.WhatsApp}
 	it.Data.Business = business(n.Take("display_phone_number"))
 	it.At(c.raw, n.First("timestamp", "time").Text(), naiveZone)
-	it.Data.Status = &schemas.Status{Code: n.Take("event"), Meaning: schemas.MeaningUnknown}
+	it.Data.Status = &schemas.Status{Code: n.Take("event")}
 	c.add(it, n)
 }

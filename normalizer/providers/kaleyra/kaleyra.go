@@ -50,6 +50,8 @@ type callback struct {
 	raw adapter.Raw
 	v   *adapter.View
 	res adapter.Result
+
+	tooMany bool // more items than a callback may hold
 }
 
 // Adapt reads a callback.
@@ -61,8 +63,7 @@ func (k *Kaleyra) Adapt(raw adapter.Raw) adapter.Result {
 	c := callback{Kaleyra: k, raw: raw, v: v}
 	objects := v.Root().Items()
 	if len(objects) > adapter.MaxItems {
-		c.fail(adapter.WholeCallback, adapter.TooLarge, "more items than a callback may have")
-		return c.res
+		return adapter.Result{Failures: []adapter.Failure{adapter.TooMany()}}
 	}
 	for _, n := range objects {
 		if !n.IsObject() {
@@ -74,13 +75,12 @@ func (k *Kaleyra) Adapt(raw adapter.Raw) adapter.Result {
 			continue
 		}
 		c.object(n)
+		if c.next() > adapter.MaxItems || c.tooMany {
+			return adapter.Result{Failures: []adapter.Failure{adapter.TooMany()}}
+		}
 	}
 	if len(c.res.Items) == 0 && len(c.res.Failures) == 0 && c.res.Ignored == "" {
 		c.fail(adapter.WholeCallback, adapter.Empty, "the callback is an empty list or object")
-	}
-	if len(c.res.Items) > adapter.MaxItems {
-		c.res = adapter.Result{}
-		c.fail(adapter.WholeCallback, adapter.TooLarge, "more items than a callback may have")
 	}
 	return c.res
 }
@@ -115,12 +115,14 @@ func (c *callback) object(n adapter.Node) {
 	case n.Get("entry").IsArray():
 		for _, entry := range n.Get("entry").Items() {
 			for _, change := range entry.Get("changes").Items() {
-				c.metaChange(change, nil)
+				if c.metaChange(change, nil); c.tooMany {
+					return
+				}
 			}
 		}
 	case n.Get("messages").IsArray() || n.Get("statuses").IsArray():
 		c.metaChange(n, nil)
-	case n.Get("data", typeName).Says():
+	case n.Get("data", typeName).Says() || n.Get("data").IsObject() && n.Get("code").Says():
 		c.rcsEnveloped(n)
 	case has("workflowevent") && !has("executionStatus"):
 		flow := n.Get("workflowevent").JSON()
@@ -128,12 +130,12 @@ func (c *callback) object(n adapter.Node) {
 			c.unknown(n)
 			return
 		}
-		c.fallbackFlow(flow, n)
+		c.fallbackFlow(flow)
 	case has("workflowInvocationId") || has("executionStatus") || n.Get("result", "channel1").Present():
-		c.fallbackFlow(n, n)
+		c.fallbackFlow(n)
 	case has("failover_id") || has("channel_status_id") || has("delivered") && (has("kid") || has("config_id")):
 		c.failover(n)
-	case has("message_template_id") || has("message_template_name"):
+	case isTemplate(n):
 		c.template(n)
 	case has("current_limit") || has("display_phone_number") && has("event"):
 		c.quality(n)

@@ -48,7 +48,7 @@ func (c *callback) mapped(n adapter.Node) bool {
 	case "failover":
 		c.failover(n)
 	case "fallback-flow":
-		c.fallbackFlow(n, n)
+		c.fallbackFlow(n)
 	case "template":
 		c.template(n)
 	case "quality":

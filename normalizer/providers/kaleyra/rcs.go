@@ -26,7 +26,7 @@ func (c *callback) rcsEvent(n, envelope adapter.Node) {
 	switch kind := fold(n.Get(typeName).Text()); {
 	case kind == typeUserMessage || kind == "" && n.Get("userMessage").Present():
 		it.Kind = schemas.MessageReceived
-		it.Data.Content = userMessage(n.Get("userMessage"))
+		it.Data.Content = userMessage(n.Get("userMessage").JSON())
 	case kind == typeSubscribe: // exact: a false opt-in is worse than one that is missed
 		// "User gives consent to start receiving messages from the brand", which the event does not name.
 		it.Kind = schemas.UserOptedIn

@@ -65,7 +65,11 @@ func (c *callback) setStatus(it *adapter.Item, n adapter.Node, channel schemas.C
 			}
 		}
 	}
-	for _, name := range []string{"status_trace", "error_code", "error", "reason", "description", "message"} {
+	evidence := []string{"status_trace", "error_code", "error", "reason", "description"}
+	if channel == schemas.WhatsApp && it.Kind == schemas.MessageFailed {
+		evidence = append(evidence, "message") // for SMS that may be the text that was sent
+	}
+	for _, name := range evidence {
 		if r, ok := c.find(channel, n.Get(name).Text()); ok && r.OptOut && it.Data.Evidence == nil {
 			it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: n.Get(name).Text()}
 			if it.Kind == schemas.MessageFailed {

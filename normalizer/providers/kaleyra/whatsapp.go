@@ -29,8 +29,24 @@ func (c *callback) whatsAppV2(n adapter.Node) {
 			if id != "" {
 				it.Data.MessageID, it.Data.EventID = id, it.Data.MessageID
 			}
+			c.amendStatus(it, n.Get("status").Text())
 		}
 	})
+}
+
+// amendStatus reads what Meta does not say: Kaleyra's own states and reasons (Not Sent, Number
+// Opted Out).
+func (c *callback) amendStatus(it *adapter.Item, status string) {
+	s := it.Data.Status
+	if row, ok := c.whatsApp.Find(status); ok && it.Kind == schemas.MessageStatusUnknown && s.Meaning == schemas.MeaningUnknown {
+		it.Kind, s.Meaning = row.Kind, row.Meaning
+	}
+	if row, ok := c.whatsApp.Find(s.Description); ok && it.Kind == schemas.MessageFailed {
+		s.Meaning = row.Meaning
+		if row.OptOut && it.Data.Evidence == nil {
+			it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: s.Code}
+		}
+	}
 }
 
 // amendContent adds the link to the copy that Kaleyra keeps and Kaleyra's id of the message
@@ -52,6 +68,7 @@ func amendContent(c *schemas.Content, extra adapter.Node) {
 // metaChange reads one change of Meta's.
 func (c *callback) metaChange(change adapter.Node, amend meta.Amend) {
 	res := c.meta.Change(c.raw, c.v, change, c.next(), amend)
+	c.tooMany = len(res.Failures) > 0 && res.Failures[0].Index == adapter.WholeCallback
 	c.res.Items = append(c.res.Items, res.Items...)
 	c.res.Failures = append(c.res.Failures, res.Failures...)
 }

@@ -270,4 +270,4 @@ func (c *Case) clean(t *testing.T, a adapter.Adapter) {
 
 // nobodys numbers are set aside for documents (NANP 555, Ofcom's drama numbers, ARCEP's, the
 // numbers of Heed's own examples) or are in no use (1 123…, runs of digits).
-var nobodys = regexp.MustCompile(`^\+(1\d{3}555\d{4}|1123456\d{4}|447700900\d{3}|3363998\d{4}|9199999\d{5}|919876543210|91[6-9]?0{4,}\d*|5511900000000|5215?5500000000|525500000000|5491100000000|61491570\d{3})$`)
+var nobodys = regexp.MustCompile(`^\+(1\d{3}555\d{4}|1123456\d{4}|447700900\d{3}|3363998\d{4}|9199999\d{5}|919876543210|91[6-9]?0{4,}\d*|55119{1,2}0{7,8}|5215?5500000000|525500000000|5491100000000|61491570\d{3})$`)
