@@ -86,7 +86,7 @@ var doors = []struct {
 // tests do, and no production package may import them.
 var testOnly = []string{
 	"internal/stream/streamtest/...", "internal/service/servicetest", "schemas/schematest",
-	"normalizer/providers/providertest", "dispatcher/dispatchertest", "test/...",
+	"normalizer/providers/providertest", "consent/consenttest", "dispatcher/dispatchertest", "test/...",
 }
 
 // fakesAllowed are programs that hold a fake on purpose.
