@@ -188,7 +188,10 @@ func TestStale(t *testing.T) {
 	k := schemas.Check{User: "+14155559301", Agent: "a"}
 	r.Decided(k, schemas.Allow)
 	r.Silence()
-	r.Until("stale", func() bool { got := r.Check(k); return got.Decision == schemas.Deny && got.Reason == schemas.ReasonStale && got.Retryable })
+	r.Until("stale", func() bool {
+		got := r.Check(k)
+		return got.Decision == schemas.Deny && got.Reason == schemas.ReasonStale && got.Retryable
+	})
 	r.Speak()
 	r.Decided(k, schemas.Allow)
 }
