@@ -17,7 +17,7 @@ type Data struct {
 	Call           *Call           `json:"call,omitempty"`
 	TimeSource     TimeSource      `json:"time_source"`
 	TimeFlag       TimeFlag        `json:"time_flag,omitempty"`
-	Repaired       []string        `json:"repaired,omitempty"` // what the narrow JSON repair mended: "trailing_comma", "missing_brace", "masked_number"
+	Repaired       []string        `json:"repaired,omitempty"` // what the narrow JSON repair mended: "trailing_comma", "missing_brace", "masked_number", "invalid_utf8", "no_break_space"
 	ProviderData   json.RawMessage `json:"provider_data,omitempty"`
 }
 

@@ -21,6 +21,7 @@ const (
 	RepairMissingBrace  = "missing_brace"  // closing brackets missing at the very end
 	RepairMaskedNumber  = "masked_number"  // a bare 91806828XXXX, read as a string
 	RepairInvalidUTF8   = "invalid_utf8"   // bytes that are no UTF-8, read as U+FFFD
+	RepairNoBreakSpace  = "no_break_space" // U+00A0 between values, as web pages indent (Exotel's RCS document)
 )
 
 // node is one JSON value on the tape: a container is followed by its members, and next is the
@@ -85,6 +86,12 @@ func (p *parser) space() {
 		switch p.src[p.at] {
 		case ' ', '\t', '\n', '\r':
 			p.at++
+		case 0xc2:
+			if p.at+1 == len(p.src) || p.src[p.at+1] != 0xa0 {
+				return
+			}
+			p.at += 2
+			p.repaired(RepairNoBreakSpace)
 		default:
 			return
 		}

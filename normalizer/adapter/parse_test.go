@@ -21,6 +21,7 @@ func TestJSONIsReadStrictlyButForTheRepairs(t *testing.T) {
 		{"missing braces", `{"a":{"b":["STOP"`, `{"a":{"b":["STOP"]}}`, "missing_brace"},
 		{"missing brace after a number and a blank", "{\"a\":{\"b\":12\n", `{"a":{"b":12}}`, "missing_brace"},
 		{"masked number", `{"a":91806828XXXX,"b":9xx1}`, `{"a":"91806828XXXX","b":"9xx1"}`, "masked_number"},
+		{"no-break spaces between values", "{\n\u00a0 \"a\":\u00a0[\u00a01]}", `{"a":[1]}`, "no_break_space"},
 		{"both", `{"a":91806828XXXX,}`, `{"a":"91806828XXXX"}`, "masked_number trailing_comma"},
 		{"doubles", `{"a":1,"b":2,"a":3,"a#1":4," a ":5}`, `{"a#2":1,"b":2,"a#3":3,"a#1":4,"a":5}`, ""},
 		{"escaped names", `{"\u0061":1,"b\t":2}`, `{"a":1,"b":2}`, ""},

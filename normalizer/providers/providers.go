@@ -4,6 +4,7 @@ package providers
 
 import (
 	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/normalizer/providers/exotel"
 	"github.com/heedhq/heed/normalizer/providers/kaleyra"
 	"github.com/heedhq/heed/normalizer/providers/mobtexting"
 	"github.com/heedhq/heed/normalizer/providers/telesign"
@@ -12,6 +13,7 @@ import (
 // All lists an adapter for every provider.
 func All() []adapter.Adapter {
 	return []adapter.Adapter{
+		exotel.New(),
 		kaleyra.New(),
 		mobtexting.New(),
 		telesign.New(),
