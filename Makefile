@@ -11,7 +11,7 @@ PROGRAMS := $(patsubst %/main.go,./%,$(wildcard $(STAGES:%=%/cmd/*/main.go) depl
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # Static, without paths of the machine that built it, and it knows its version.
-BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-X github.com/heedhq/heed/internal/service.version=$(VERSION)'
+BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/heedhq/heed/internal/service.version=$(VERSION)'
 
 STATICCHECK  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCILINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
