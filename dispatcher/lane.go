@@ -274,10 +274,12 @@ func (l *lane) close() {
 	}
 }
 
-// How soon progress is committed: at most once a second for what was delivered; for a lane that
-// only passes by what it doesn't want, every ten seconds, since looking again costs nothing; and
-// daily, because Kafka forgets a group's offsets seven days after its last commit.
+// How soon progress is committed: within a second for what was delivered, sooner where that is
+// cheap; for a lane that only passes by what it doesn't want, every ten seconds, since looking
+// again costs nothing; and daily, because Kafka forgets a group's offsets seven days after its
+// last commit.
 const (
+	commitSoonest   = 100 * time.Millisecond
 	commitEvery     = time.Second
 	commitPassEvery = 10 * time.Second
 	recommitEvery   = 24 * time.Hour

@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -308,6 +309,37 @@ func writeFile(t testing.TB, path, text string) {
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// beDispatcher is set in the environment of a copy of the test's program that is to be a
+// dispatcher: a process that a test can kill.
+const beDispatcher = "BE_DISPATCHER"
+
+// Become makes this process a dispatcher if a test started it as one; then it does not return.
+// Call it first in TestMain.
+func Become() {
+	if os.Getenv(beDispatcher) != "" {
+		service.Main(dispatcher.Stage())
+	}
+}
+
+// Process starts a dispatcher as a process of its own.
+func (s *Stand) Process(file string) *exec.Cmd {
+	s.t.Helper()
+	command := exec.Command(os.Args[0])
+	command.Env = []string{
+		beDispatcher + "=1", "HEED_KAFKA_BROKERS=" + strings.Join(s.Brokers, ","), "HEED_SUBSCRIPTIONS_FILE=" + file, "HEED_DISPATCH_ALLOW_NETS=127.0.0.0/8",
+		"HEED_LISTEN=127.0.0.1:0", "HEED_ADMIN_LISTEN=127.0.0.1:0",
+	}
+	command.Stdout, command.Stderr = s.t.Output(), s.t.Output()
+	if err := command.Start(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.t.Cleanup(func() {
+		_ = command.Process.Kill()
+		_ = command.Wait()
+	})
+	return command
 }
 
 // Eventually polls until ok says yes.

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -38,6 +39,7 @@ func Suite(t *testing.T, brokers []string) {
 		{"the file is followed", followsFile},
 		{"dispatchers come and go", comeAndGo},
 		{"paused is paused, and told", pausedAndTold},
+		{"a dispatcher is killed", killed},
 		{"signed deliveries verify", signed},
 		{"a thousand lanes", thousandLanes},
 	} {
@@ -439,6 +441,54 @@ func comeAndGo(t *testing.T, s *Stand) {
 	sink.AwaitAll(t, 60*time.Second, src, 0, total)
 	second.Halt()
 	once(t, sink) // orderly: nothing twice
+}
+
+// killed kills the dispatcher three times while 200 events a second come. Nothing may be missing;
+// what may come twice is what was in flight, and what was delivered since the last commit, a
+// tenth of a second before.
+func killed(t *testing.T, s *Stand) {
+	src := source("killed")
+	const inFlight, rate, kills = 16, 200, 3
+	sink := NewSink(t, func(http.ResponseWriter, string, int) { <-time.After(20 * time.Millisecond) })
+	file := filepath.Join(t.TempDir(), "subscriptions.yaml")
+	writeFile(t, file, "subscriptions:\n"+Subscription(src, src, sink.URL, fmt.Sprintf("start: earliest, in_flight: %d", inFlight)))
+	var sent atomic.Int64
+	stop, stopped := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(stopped)
+		tick := time.NewTicker(time.Second / rate)
+		defer tick.Stop()
+		for n := 0; ; n++ {
+			select {
+			case <-stop:
+				return
+			case <-tick.C:
+			}
+			s.Send(src, n, n+1)
+			sent.Store(int64(n + 1))
+		}
+	}()
+	process := s.Process(file)
+	for range kills {
+		more := len(sink.Got()) + 2*rate
+		sink.Await(t, 90*time.Second, "two seconds' worth", func(got []Delivery) bool { return len(got) >= more })
+		if err := process.Process.Kill(); err != nil {
+			t.Fatal(err)
+		}
+		_ = process.Wait()
+		process = s.Process(file)
+	}
+	more := len(sink.Got()) + rate
+	sink.Await(t, 90*time.Second, "one more", func(got []Delivery) bool { return len(got) >= more })
+	close(stop)
+	<-stopped
+	sink.AwaitAll(t, 90*time.Second, src, 0, int(sent.Load()))
+	twice := len(sink.Got()) - len(sink.Count())
+	t.Logf("killed %d times: %d sent, %d delivered, 0 missing, %d twice", kills, sent.Load(), len(sink.Count()), twice)
+	// Catching up after a kill is faster than the rate: as fast as the sink is, 800 a second.
+	if most := kills * (inFlight + 800/5); twice > most {
+		t.Errorf("%d came twice, more than %d", twice, most)
+	}
 }
 
 func pausedAndTold(t *testing.T, s *Stand) {
