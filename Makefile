@@ -15,6 +15,8 @@ BUILD := CGO_ENABLED=0 go build -trimpath -ldflags '-s -w -X github.com/heedhq/h
 
 STATICCHECK  := honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCILINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
+# Judges of the contract's documents, which are not ours.
+NPMTOOLS     := @redocly/cli@2.77.0 @asyncapi/parser@3.6.3
 
 FUZZTIME ?= 10s
 BENCH ?= .
@@ -57,6 +59,7 @@ lint: ## formatting, vet, each module on its own, import rules, shell scripts; s
 		echo "$$module on its own: GOWORK=off go build ./..."; (cd $$module && GOWORK=off go build ./...) || failed=1; \
 	done; [ -z "$$failed" ] || { echo "each module must build alone; make tidy mends go.mod and go.sum"; exit 1; }
 	go test -count=1 ./internal/arch
+	@bash schemas/lint.sh
 	@for script in $$(git ls-files '*.sh' .ci/run); do bash -n $$script; done
 	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck $$(git ls-files '*.sh' .ci/run); fi
 	@if [ -x .cache/bin/staticcheck ]; then echo staticcheck; .cache/bin/staticcheck work; \
@@ -69,6 +72,8 @@ lint: ## formatting, vet, each module on its own, import rules, shell scripts; s
 tools: ## the pinned linters, into .cache/bin (some minutes, once)
 	GOBIN=$(CURDIR)/.cache/bin go install $(STATICCHECK)
 	GOBIN=$(CURDIR)/.cache/bin go install $(GOLANGCILINT)
+	@if command -v npm >/dev/null; then mkdir -p .cache/npm && npm install --no-audit --no-fund --silent --prefix .cache/npm $(NPMTOOLS); \
+	else echo "npm is not here: the AsyncAPI and OpenAPI documents will not be judged by foreign tools"; fi
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s)

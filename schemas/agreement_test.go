@@ -2,6 +2,7 @@ package schemas_test
 
 import (
 	"bytes"
+	"encoding"
 	"encoding/json"
 	"flag"
 	"go/ast"
@@ -161,12 +162,16 @@ type comparer struct {
 func (c *comparer) compare(typ reflect.Type, file string, node map[string]any) {
 	c.t.Helper()
 	if to, ok := node["$ref"].(string); ok {
-		target, path, _ := strings.Cut(to, "#/$defs/")
+		target, pointer, _ := strings.Cut(to, "#/")
 		if target != "" {
 			file = target
 		}
-		defs, _ := c.files[file]["$defs"].(map[string]any)
-		next, ok := defs[path].(map[string]any)
+		var found any = c.files[file]
+		for word := range strings.SplitSeq(pointer, "/") { // "$defs/user", "components/schemas/Check"
+			members, _ := found.(map[string]any)
+			found = members[word]
+		}
+		next, ok := found.(map[string]any)
 		if !ok {
 			c.t.Errorf("%s: $ref %s leads nowhere", c.at, to)
 			return
@@ -187,7 +192,7 @@ func (c *comparer) compare(typ reflect.Type, file string, node map[string]any) {
 		}
 	case typ == reflect.TypeFor[json.Number]():
 		want = "number"
-	case typ.Kind() == reflect.String:
+	case typ.Kind() == reflect.String || typ.Implements(reflect.TypeFor[encoding.TextMarshaler]()):
 		want = "string"
 		c.enum(typ, node)
 	case typ.Kind() == reflect.Bool:
