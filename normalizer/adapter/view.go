@@ -58,12 +58,12 @@ func Read(raw Raw) (*View, *Failure) {
 		}
 		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "neither a body nor a query"}
 	}
-	media, params, err := mime.ParseMediaType(raw.Request.Get("Content-Type"))
-	if err != nil {
-		media, _, _ = strings.Cut(strings.ToLower(raw.Request.Get("Content-Type")), ";")
-	}
 	var v *View
 	var f *Failure
+	media, params := "", map[string]string(nil)
+	if body[0] != '{' && body[0] != '[' {
+		media, params = mediaType(raw.Request.Get("Content-Type"))
+	}
 	switch {
 	case body[0] == '{' || body[0] == '[':
 		v, f = parseView(body)
@@ -80,6 +80,14 @@ func Read(raw Raw) (*View, *Failure) {
 	}
 	v.Repaired = slices.Concat(repaired, v.Repaired)
 	return v, nil
+}
+
+func mediaType(contentType string) (string, map[string]string) {
+	media, params, err := mime.ParseMediaType(contentType)
+	if err != nil {
+		media, _, _ = strings.Cut(strings.ToLower(contentType), ";")
+	}
+	return media, params
 }
 
 // ReadQuery gives the view of the query alone, nil when there is none: for providers whose

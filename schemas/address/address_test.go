@@ -96,12 +96,15 @@ func TestCanonicalOfAnything(t *testing.T) {
 	})
 }
 
-func TestIndianMobilesAreAsTheLibraryHasThem(t *testing.T) {
+func TestShortCutsAreAsTheLibraryHasThem(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
-		digits := rapid.StringMatching(`91[6-9][0-9]{9}`).Draw(t, "digits")
+		home := rapid.SampledFrom([][2]string{{`91[6-9][0-9]{9}`, "IN"}, {`1[0-9]{10}`, "US"}, {`1[0-9]{10}`, "CA"}}).Draw(t, "home")
+		digits := rapid.StringMatching(home[0]).Draw(t, "digits")
 		want, ok := e164("+"+digits, "", possible)
-		if got, gotOK := phone(digits, "IN"); !indian(digits) || !ok || !gotOK || got != want {
-			t.Fatalf("%s is %q, the library has %q, %v", digits, string(got), string(want), ok)
+		for _, country := range []string{"", home[1]} {
+			if got, gotOK := phone(digits, country); !ok || !gotOK || got != want {
+				t.Fatalf("%s is %q, the library has %q, %v", digits, string(got), string(want), ok)
+			}
 		}
 	})
 }

@@ -124,6 +124,8 @@ func (c *callback) object(n adapter.Node) {
 		c.metaChange(n, nil)
 	case n.Get("data", typeName).Says() || n.Get("data").IsObject() && n.Get("code").Says():
 		c.rcsEnveloped(n)
+	case has("userMessage") || rcsType(event) || has("sentAt") && has("messageId"):
+		c.rcsEvent(n, adapter.Node{})
 	case has("workflowevent") && !has("executionStatus"):
 		flow := n.Get("workflowevent").JSON()
 		if !flow.IsObject() {
@@ -139,8 +141,6 @@ func (c *callback) object(n adapter.Node) {
 		c.template(n)
 	case has("current_limit") || has("display_phone_number") && has("event"):
 		c.quality(n)
-	case has("userMessage") || rcsType(event) || has("sentAt") && has("messageId"):
-		c.rcsEvent(n, adapter.Node{})
 	case c.isWhatsAppV1Message(n):
 		c.whatsAppV1Message(n)
 	case c.isSMSMessage(n):
