@@ -81,11 +81,31 @@ func (m *metrics) mark(outcome string) {
 	m.marks.Add(context.Background(), 1, metric.WithAttributes(attribute.String("outcome", outcome)))
 }
 
-// tally counts what one batch gave, so that counters are added to once a batch.
+// tally counts what one batch gave, so that counters are added to once a batch. Most callbacks
+// of a batch are like the one before, whose counts are at hand without a look into the maps.
 type tally struct {
-	callbacks map[[2]string]int64 // provider, outcome
-	events    map[[3]string]int64 // provider, kind, outcome
-	deads     map[[2]string]*died // provider, class
+	callbacks counts // provider, outcome
+	events    counts // provider, kind, outcome
+	deads     map[[2]string]*died
+}
+
+type counts struct {
+	of   map[[3]string]*int64
+	last [3]string
+	n    *int64
+}
+
+func (c *counts) add(key [3]string) {
+	if c.n == nil || c.last != key {
+		if c.of == nil {
+			c.of = map[[3]string]*int64{}
+		}
+		if c.of[key] == nil {
+			c.of[key] = new(int64)
+		}
+		c.last, c.n = key, c.of[key]
+	}
+	*c.n++
 }
 
 type died struct {
@@ -93,14 +113,12 @@ type died struct {
 	first int64 // offset of the first
 }
 
-func newTally() *tally {
-	return &tally{map[[2]string]int64{}, map[[3]string]int64{}, map[[2]string]*died{}}
-}
+func newTally() *tally { return &tally{deads: map[[2]string]*died{}} }
 
-func (t *tally) callback(provider, outcome string) { t.callbacks[[2]string{provider, outcome}]++ }
+func (t *tally) callback(provider, outcome string) { t.callbacks.add([3]string{provider, outcome}) }
 
 func (t *tally) event(provider string, kind schemas.Kind, outcome string) {
-	t.events[[3]string{provider, string(kind), outcome}]++
+	t.events.add([3]string{provider, string(kind), outcome})
 }
 
 func (t *tally) dead(provider string, class adapter.Class, offset int64) {
@@ -115,11 +133,11 @@ func (t *tally) dead(provider string, class adapter.Class, offset int64) {
 // report counts a batch, and logs its dead letters: one line a provider and class.
 func (p *partition) report(t *tally) {
 	ctx := context.Background()
-	for k, n := range t.callbacks {
-		p.n.metrics.callbacks.Add(ctx, n, metric.WithAttributes(attribute.String("provider", k[0]), attribute.String("outcome", k[1])))
+	for k, n := range t.callbacks.of {
+		p.n.metrics.callbacks.Add(ctx, *n, metric.WithAttributes(attribute.String("provider", k[0]), attribute.String("outcome", k[1])))
 	}
-	for k, n := range t.events {
-		p.n.metrics.events.Add(ctx, n, metric.WithAttributes(attribute.String("provider", k[0]), attribute.String("kind", k[1]), attribute.String("outcome", k[2])))
+	for k, n := range t.events.of {
+		p.n.metrics.events.Add(ctx, *n, metric.WithAttributes(attribute.String("provider", k[0]), attribute.String("kind", k[1]), attribute.String("outcome", k[2])))
 	}
 	for k, d := range t.deads {
 		p.n.metrics.deads.Add(ctx, d.count, metric.WithAttributes(attribute.String("provider", k[0]), attribute.String("class", k[1])))
