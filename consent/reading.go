@@ -12,7 +12,6 @@ import (
 	"github.com/heedhq/heed/consent/state"
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/schemas"
-	"github.com/heedhq/heed/schemas/address"
 )
 
 // reader turns events into facts. It is pure: the same event gives the same fact.
@@ -65,7 +64,7 @@ func (r *reader) read(e *stream.Event, appended time.Time) (reading, error) {
 
 	var a act
 	if kind == schemas.MessageReceived {
-		d := decide(&data, channel)
+		d := intent.Read(&data, channel)
 		cause.Rule, cause.Keyword, cause.Ruleset = d.Rule, d.Keyword, intent.Version()
 		switch d.Action {
 		case intent.Stop:
@@ -126,26 +125,6 @@ func receipt(e *stream.Event, appended time.Time) (at time.Time, known bool) {
 		return t.UTC(), true
 	}
 	return appended.UTC(), false
-}
-
-// decide asks package intent about what the person wrote or tapped.
-func decide(data *schemas.Data, channel schemas.Channel) intent.Decision {
-	in := intent.Input{ProviderAction: data.ProviderAction, Country: address.Region(data.User)}
-	if c := data.Content; c != nil {
-		in.Text, in.Postback = string(c.Text), c.Postback
-		in.Suggestion = c.Type == schemas.ContentSuggestionReply || c.Type == schemas.ContentSuggestionAction
-		if c.Type == schemas.ContentReaction {
-			in.Text = ""
-		}
-	}
-	d := intent.Classify(in)
-	if d.Action == intent.None && channel == schemas.Email && data.Content != nil && data.Content.Subject != "" {
-		// A mail program's unsubscribe link writes the word into the subject.
-		if s := intent.Classify(intent.Input{Text: string(data.Content.Subject), Country: in.Country}); s.Action == intent.Stop {
-			return s
-		}
-	}
-	return d
 }
 
 // where is what an event says about who was written to.

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/heedhq/heed/consent/intent"
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/normalizer/adapter"
 	"github.com/heedhq/heed/normalizer/translate"
@@ -89,7 +90,7 @@ func (c *call) explain(ctx context.Context) error {
 		if i > 0 {
 			fmt.Fprintln(c.out)
 		}
-		tell(c.out, path, e, capture, explain(e.Origin, e.Answer, capture, at), *asJSON)
+		tell(c.out, path, e, capture, at, explain(e.Origin, e.Answer, capture, at), *asJSON)
 	}
 	return nil
 }
@@ -148,7 +149,7 @@ func choose(known []schemas.Endpoint, id string, flags schemas.Origin, capture s
 }
 
 // tell says what becomes of a request, for somebody on call.
-func tell(w io.Writer, path string, e schemas.Endpoint, capture schemas.Capture, x explanation, asJSON bool) {
+func tell(w io.Writer, path string, e schemas.Endpoint, capture schemas.Capture, received time.Time, x explanation, asJSON bool) {
 	content := capture.Get("Content-Type")
 	if content == "" {
 		content = "no content type"
@@ -181,7 +182,7 @@ func tell(w io.Writer, path string, e schemas.Endpoint, capture schemas.Capture,
 			fmt.Fprintf(w, "    %s\n", structured(&out.Event))
 			continue
 		}
-		tellEvent(w, out)
+		tellEvent(w, out, received)
 	}
 	for _, f := range x.failures {
 		where := "the whole callback"
@@ -237,7 +238,7 @@ func size(n int) string {
 }
 
 // tellEvent says what an event says, a line per fact; what is absent is left out.
-func tellEvent(w io.Writer, out *translate.Out) {
+func tellEvent(w io.Writer, out *translate.Out, received time.Time) {
 	var d schemas.Data
 	if err := json.Unmarshal(out.Event.Data, &d); err != nil {
 		fmt.Fprintf(w, "    data that are no JSON: %v\n", errors.Unwrap(err))
@@ -251,7 +252,11 @@ func tellEvent(w io.Writer, out *translate.Out) {
 	if d.TimeSource == schemas.TimeReceived {
 		when = "when it came, for the provider gives none"
 	}
-	if d.TimeFlag != "" {
+	switch d.TimeFlag {
+	case "":
+	case schemas.TimeOld, schemas.TimeFuture:
+		when += fmt.Sprintf("; %s, for --received is %s", d.TimeFlag, stream.FormatTime(received))
+	default:
 		when += "; flagged " + string(d.TimeFlag)
 	}
 	line("time", "%s (%s)", stream.FormatTime(out.Event.Time), when)
@@ -268,8 +273,11 @@ func tellEvent(w io.Writer, out *translate.Out) {
 	if d.Business != nil {
 		line("business", "%s", d.Business.Address)
 	}
-	if d.MessageID+d.EventID != "" {
-		line("ids", "message %q, event %q", d.MessageID, d.EventID)
+	if d.MessageID != "" {
+		line("message", "%q, the provider's id", d.MessageID)
+	}
+	if d.EventID != "" {
+		line("event", "%q, the provider's id", d.EventID)
 	}
 	if c := d.Content; c != nil {
 		tellContent(line, c)
@@ -281,7 +289,7 @@ func tellEvent(w io.Writer, out *translate.Out) {
 		line("status", "%s: code %q %q", s.Meaning, s.Code, s.Description)
 	}
 	if c := d.Consent; c != nil {
-		line("consent", "%s, scope %s %q", c.Intent, c.Scope, c.Value)
+		line("act", "%s, scope %s %q", c.Intent, c.Scope, c.Value)
 	}
 	if e := d.Evidence; e != nil {
 		line("evidence", "the provider holds an opt-out of this person (code %s)", e.Code)
@@ -289,12 +297,46 @@ func tellEvent(w io.Writer, out *translate.Out) {
 	if c := d.Call; c != nil {
 		line("call", "%s s, %s, recording %q", c.DurationSeconds, c.Direction, c.RecordingURL)
 	}
+	tellConsent(line, out, &d)
 	if len(d.Repaired) > 0 {
 		line("repaired", "%s", strings.Join(d.Repaired, ", "))
 	}
 	if len(d.ProviderData) > 0 {
 		line("the rest", "%s", head(string(d.ProviderData), 300))
 	}
+}
+
+// tellConsent says what the consent stage reads out of the event.
+func tellConsent(line func(string, string, ...any), out *translate.Out, d *schemas.Data) {
+	what, anonymous := "", "; but of nobody who is named, so somebody has to look"
+	switch out.Kind {
+	case schemas.MessageReceived:
+		read := intent.Read(d, schemas.Channel(out.Event.Extension(schemas.ExtChannel)))
+		switch {
+		case read.Action == intent.None && read.Review:
+			line("consent", "would have somebody look: it holds an opt-out word that no rule acts on")
+			return
+		case read.Action == intent.None:
+			return
+		}
+		what = strings.ToUpper(string(read.Action)) + " by rule " + read.Rule
+		if read.Keyword != "" {
+			what += fmt.Sprintf(", keyword %q", read.Keyword)
+		}
+		if read.Action == intent.Help {
+			anonymous = ""
+		}
+	case schemas.UserOptedOut:
+		what = "STOP, for the provider says so"
+	case schemas.UserOptedIn:
+		what = "START, for the provider says so"
+	default:
+		return
+	}
+	if d.User != nil {
+		anonymous = ""
+	}
+	line("consent", "reads %s%s", what, anonymous)
 }
 
 func tellContent(line func(string, string, ...any), c *schemas.Content) {
