@@ -63,12 +63,21 @@ func ask[T protocol.Message](ctx context.Context, c *Client, broker int32, m pro
 	return r.(answer).Message.(T), nil
 }
 
-// exchange is a request that writes itself and reads its response from the connection.
+// exchange is a request that writes itself and reads its response from the connection. When
+// its round trip fails, for instance because its context has ended, the connection may still be
+// at it for a moment: nobody may touch then what write, large and read refer to.
 type exchange struct {
 	key    protocol.ApiKey
 	broker int32
-	write  []byte // the whole request, with its size
+	write  []byte   // the request, with its size, but for
+	large  []insert // what is not worth copying into it
 	read   func(r *responseReader) error
+}
+
+// insert is a part of a request that stands in a buffer of its own.
+type insert struct {
+	at    int // where in the rest of the request it belongs
+	bytes []byte
 }
 
 // ApiKey implements protocol.Message.
@@ -84,8 +93,20 @@ func (x *exchange) Required(map[protocol.ApiKey]int16) bool { return true }
 
 // RawExchange implements protocol.RawExchanger.
 func (x *exchange) RawExchange(rw io.ReadWriter) (protocol.Message, error) {
-	if _, err := rw.Write(x.write); err != nil {
-		return nil, err
+	from := 0
+	for _, part := range x.large {
+		if _, err := rw.Write(x.write[from:part.at]); err != nil {
+			return nil, err
+		}
+		if _, err := rw.Write(part.bytes); err != nil {
+			return nil, err
+		}
+		from = part.at
+	}
+	if from < len(x.write) {
+		if _, err := rw.Write(x.write[from:]); err != nil {
+			return nil, err
+		}
 	}
 	r := &responseReader{r: rw, left: 8}
 	size := r.int32()
@@ -195,8 +216,12 @@ func requestHeader(b []byte, key protocol.ApiKey, version int16, clientID string
 	return appendText(b, clientID)
 }
 
-func finishRequest(b []byte) []byte {
-	be.PutUint32(b, uint32(len(b)-4))
+func finishRequest(b []byte, large ...insert) []byte {
+	size := len(b) - 4
+	for i := range large {
+		size += len(large[i].bytes)
+	}
+	be.PutUint32(b, uint32(size))
 	return b
 }
 

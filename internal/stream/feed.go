@@ -31,8 +31,6 @@ func (b *Batch) Release() {
 	for _, buffer := range b.buffers {
 		giveBuffer(buffer)
 	}
-	clear(b.Records)
-	clear(b.headers)
 	*b = Batch{Records: b.Records[:0], headers: b.headers[:0], buffers: b.buffers[:0]}
 	batches.Put(b)
 }
@@ -47,8 +45,8 @@ type chunk struct {
 // feed is one partition on its way from the fetcher to its reader. It holds at most two
 // fetches (one queued, one being read) and twice their size decompressed:
 //
-//	raw      < maxBytes when a fetch is asked for, + maxBytes
-//	decoded  < maxBytes when more is decoded,      + maxBytes or one batch
+//	raw     ≤ maxBytes when a fetch is asked for, + maxBytes
+//	decoded < maxBytes when more is decoded,      + maxBytes or one batch
 type feed struct {
 	topic     string
 	partition int32
@@ -73,6 +71,8 @@ type feed struct {
 	record  int64     // timestamp of the last record handed out, ms
 	names   names
 
+	inflation int // how much the last batch grew; the reader's
+
 	ready chan struct{} // something came, or room was made
 	kick  func()        // wakes the fetcher
 }
@@ -80,7 +80,7 @@ type feed struct {
 func newFeed(topic string, partition int32, maxBytes int, from int64) *feed {
 	return &feed{
 		topic: topic, partition: partition, maxBytes: maxBytes, leader: noLeader,
-		next: from, read: from, end: -1, record: -1, ready: make(chan struct{}, 1), kick: func() {},
+		next: from, read: from, end: -1, record: -1, ready: make(chan struct{}, 1), kick: func() {}, inflation: 4,
 	}
 }
 
@@ -126,7 +126,7 @@ func (f *feed) room() (want wantedRange, epoch int, ok bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	want = wantedRange{f.topic, f.partition, f.next, max(f.maxBytes, f.need)}
-	return want, f.epoch, f.open && len(f.chunks) == 0 && f.raw < f.maxBytes
+	return want, f.epoch, f.open && len(f.chunks) <= 1 && f.raw <= f.maxBytes
 }
 
 // resolved sets the offset that a relative one stands for.
@@ -221,10 +221,12 @@ func (f *feed) take() (*Batch, error) {
 		if c := codec(h.attributes & codecMask); h.attributes&controlBit != 0 || h.next() <= from {
 			payload = nil
 		} else if c != codecNone {
-			buffer := takeBuffer(4 * len(payload))
+			buffer := takeBuffer(min(f.inflation*len(payload), 1<<largestBuffer))
+			packed := len(payload)
 			if *buffer, err = decompress((*buffer)[:0], payload, c); err != nil {
 				break
 			}
+			f.inflation = len(*buffer)/packed + 1
 			payload = *buffer
 			b.buffers = append(b.buffers, buffer)
 			b.bytes += cap(*buffer)

@@ -69,12 +69,7 @@ func (c *Client) fetch(ctx context.Context, broker int32, wanted []wantedRange, 
 	x := &exchange{key: protocol.Fetch, broker: broker, write: finishRequest(b)}
 	x.read = func(r *responseReader) error { return readFetch(r, wanted, answers) }
 	if _, err := c.roundTrip(ctx, x); err != nil {
-		for i := range answers {
-			if answers[i].raw != nil {
-				giveBuffer(answers[i].raw)
-			}
-		}
-		return nil, err
+		return nil, err // the connection may still be reading into answers: hands off
 	}
 	return answers, nil
 }

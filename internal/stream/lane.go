@@ -15,6 +15,14 @@ type batch struct {
 	bytes    *[]byte
 	seq      sequence
 	encoding bool // a lane is reading the items' bytes
+	loose    bool // a request with it failed: its connection may still be reading the bytes
+}
+
+// free gives the bytes back.
+func (b *batch) free() {
+	if !b.loose {
+		giveBuffer(b.bytes)
+	}
 }
 
 const (
@@ -23,7 +31,7 @@ const (
 	batchBytes = 900 << 10
 
 	// requestBytes bounds a request: brokers refuse 100 MiB, and a retry should be cheap.
-	requestBytes = 8 << 20
+	requestBytes = 2 << 20
 
 	// brokerTimeout is how long a leader may wait for its followers before it answers with
 	// REQUEST_TIMED_OUT, requestTimeout how long we wait for the answer. Both only cost a retry of the
@@ -68,11 +76,11 @@ func (l *lane) round() bool {
 		return false
 	}
 	ctx, cancel := context.WithTimeout(w.ctx, requestTimeout)
-	l.request = appendProduce(l.request[:0], w.client.clientID, sent, brokerTimeout)
-	results, err := w.client.produce(ctx, l.broker, l.request, sent)
+	request, large := appendProduce(l.request[:0], w.client.clientID, sent, brokerTimeout)
+	results, err := w.client.produce(ctx, l.broker, request, large, sent)
 	cancel()
-	if cap(l.request) > 2<<20 {
-		l.request = nil // a burst's memory goes back
+	if l.request = request; err != nil {
+		l.request = nil // a connection may still be writing it
 	}
 	if err != nil && w.ctx.Err() == nil {
 		w.client.log.Debug("produce request failed", "broker", l.broker, "error", err)
@@ -150,6 +158,7 @@ func (l *lane) settle(sent []*partitionQueue, results []produceResult, failure e
 	for i, p := range sent {
 		b := p.batch
 		if failure != nil {
+			b.loose = true
 			w.client.metrics.retried(1)
 			w.again(p, failure, true)
 			continue
@@ -199,7 +208,7 @@ func (w *Writer) acked(p *partitionQueue, b *batch, base int64) []answerTo {
 		}
 	}
 	w.client.metrics.appended(len(b.items))
-	giveBuffer(b.bytes)
+	b.free()
 	p.batch, p.cause, p.limit, p.tries.tries = nil, nil, 0, 0
 	w.onward(p)
 	return answers
@@ -217,7 +226,7 @@ func (w *Writer) unseal(p *partitionQueue) {
 		}
 	}
 	p.waiting = append(back, p.waiting...)
-	giveBuffer(p.batch.bytes)
+	p.batch.free()
 	p.batch = nil
 }
 
@@ -272,7 +281,7 @@ func (w *Writer) fail(p *partitionQueue, b *batch, err error) []answerTo {
 			answers = append(answers, w.settled(it, Position{}, err))
 		}
 	}
-	giveBuffer(b.bytes)
+	b.free()
 	p.batch, p.cause, p.limit = nil, nil, 0
 	w.onward(p)
 	return answers

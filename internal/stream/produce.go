@@ -57,8 +57,9 @@ func judge(code int16) verdict {
 }
 
 // appendProduce encodes one request with the batches of all partitions given, which are
-// grouped by topic.
-func appendProduce(b []byte, clientID string, sent []*partitionQueue, timeout time.Duration) []byte {
+// grouped by topic. Large batches are not copied but inserted.
+func appendProduce(b []byte, clientID string, sent []*partitionQueue, timeout time.Duration) ([]byte, []insert) {
+	var large []insert
 	b = requestHeader(b, protocol.Produce, produceVersion, clientID)
 	b = be.AppendUint16(b, 0xffff) // no transaction
 	b = be.AppendUint16(b, 0xffff) // acks = -1: all in-sync replicas
@@ -75,13 +76,20 @@ func appendProduce(b []byte, clientID string, sent []*partitionQueue, timeout ti
 			b = be.AppendUint32(b, uint32(sent[i].partition))
 			records := *sent[i].batch.bytes
 			b = be.AppendUint32(b, uint32(len(records)))
-			b = append(b, records...)
+			if len(records) >= insertFrom {
+				large = append(large, insert{len(b), records})
+			} else {
+				b = append(b, records...)
+			}
 			be.PutUint32(b[n:], be.Uint32(b[n:])+1)
 		}
 		be.PutUint32(b[topics:], be.Uint32(b[topics:])+1)
 	}
-	return finishRequest(b)
+	return finishRequest(b, large...), large
 }
+
+// insertFrom is the size from which a write of its own costs less than a copy.
+const insertFrom = 32 << 10
 
 // groupByTopic brings partitions of one topic together, in the order of first appearance. A
 // lane has a handful of topics, and most requests one.
@@ -100,10 +108,10 @@ func groupByTopic(sent []*partitionQueue) {
 }
 
 // produce sends an encoded request and returns the results in the order of sent.
-func (c *Client) produce(ctx context.Context, broker int32, request []byte, sent []*partitionQueue) ([]produceResult, error) {
+func (c *Client) produce(ctx context.Context, broker int32, request []byte, large []insert, sent []*partitionQueue) ([]produceResult, error) {
 	results := make([]produceResult, len(sent))
 	answered := 0
-	x := &exchange{key: protocol.Produce, broker: broker, write: request}
+	x := &exchange{key: protocol.Produce, broker: broker, write: request, large: large}
 	x.read = func(r *responseReader) error {
 		for range r.count() {
 			topic := r.text()

@@ -306,28 +306,38 @@ type sequence struct {
 	first    int32
 }
 
+var zeroHeader [batchHeaderSize]byte
+
+func appendRecords(b []byte, items []*item, base int64) []byte {
+	for i, it := range items {
+		b = appendRecord(b, &it.message, i, it.ms-base)
+	}
+	return b
+}
+
 // appendBatch encodes items as one batch.
 func appendBatch(b []byte, items []*item, seq sequence, codec codec) []byte {
 	start := len(b)
-	b = append(b, make([]byte, batchHeaderSize)...)
+	b = append(b, zeroHeader[:]...)
 	base, latest := items[0].ms, items[0].ms
 	for _, it := range items[1:] {
 		latest = max(latest, it.ms)
 	}
-	for i, it := range items {
-		b = appendRecord(b, &it.message, i, it.ms-base)
-	}
-	used := codecNone
-	if codec != codecNone {
-		scratch := takeBuffer(len(b) - start)
-		*scratch = append((*scratch)[:0], b[start+batchHeaderSize:]...)
-		// Bytes that don't get smaller stay as they are.
-		if smaller := compress(b[:start+batchHeaderSize], *scratch, codec); len(smaller) < len(b) {
-			b, used = smaller, codec
-		} else {
-			b = append(b[:start+batchHeaderSize], *scratch...)
+	used := codec
+	if codec == codecNone {
+		b = appendRecords(b, items, base)
+	} else {
+		size := 0
+		for _, it := range items {
+			size += it.size
 		}
-		giveBuffer(scratch)
+		plain := takeBuffer(size)
+		*plain = appendRecords((*plain)[:0], items, base)
+		b = compress(b, *plain, codec)
+		if len(b)-start-batchHeaderSize >= len(*plain) { // bytes that don't get smaller stay as they are
+			b, used = append(b[:start+batchHeaderSize], *plain...), codecNone
+		}
+		giveBuffer(plain)
 	}
 	h := b[start:]
 	be.PutUint32(h[atLength:], uint32(len(h)-lengthEnd))

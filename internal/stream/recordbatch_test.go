@@ -306,9 +306,9 @@ func TestGroupByTopic(t *testing.T) {
 func TestRequestBytes(t *testing.T) {
 	b := []byte("batch")
 	topic := &topicQueue{name: "t"}
-	got := appendProduce(nil, "me", []*partitionQueue{{topic: topic, partition: 2, batch: &batch{bytes: &b}}}, brokerTimeout)
+	got, large := appendProduce(nil, "me", []*partitionQueue{{topic: topic, partition: 2, batch: &batch{bytes: &b}}}, brokerTimeout)
 	const want = "0000003100000008000000010002" + "6d65" + "ffff" + "ffff" + "00001388" + "00000001" + "000174" + "00000001" + "00000002" + "00000005" + "6261746368"
-	if hex.EncodeToString(got)[8:] != want[8:] || int(be.Uint32(got)) != len(got)-4 {
+	if len(large) != 0 || hex.EncodeToString(got)[8:] != want[8:] || int(be.Uint32(got)) != len(got)-4 {
 		t.Errorf("got  %x\nwant %s", got, want)
 	}
 }
