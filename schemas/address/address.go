@@ -169,6 +169,8 @@ func dialled(s string) (digits string, plus, ok bool) {
 	var b strings.Builder
 	for i, r := range s {
 		switch {
+		case '0' <= r && r <= '9': // nearly all
+			b.WriteByte(byte(r))
 		case unicode.Is(unicode.Nd, r):
 			b.WriteByte(asciiDigit(r))
 		case r == '+' && i == 0:
