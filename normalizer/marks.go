@@ -99,7 +99,7 @@ func (p *partition) takeMark() *mark {
 
 // forward enqueues m for every partition of heed.inbound; it is done when all have it.
 func (p *partition) forward(ctx context.Context, m *mark) error {
-	count, err := p.n.inbound(ctx)
+	count, err := p.n.inboundPartitions(ctx)
 	if err != nil {
 		return err
 	}
@@ -123,6 +123,28 @@ func (p *partition) forward(ctx context.Context, m *mark) error {
 		}
 	}
 	return nil
+}
+
+// inboundPartitions is how many partitions heed.inbound has. While Kafka does not say, it is what
+// it said last: a mark then waits in the writer like every event.
+func (n *normalizer) inboundPartitions(ctx context.Context) (int32, error) {
+	for {
+		count, err := n.inbound(ctx)
+		if err == nil {
+			n.marksTo.Store(count)
+			return count, nil
+		}
+		if last := n.marksTo.Load(); last > 0 {
+			return last, nil
+		}
+		pause := time.NewTimer(time.Second)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return 0, context.Cause(ctx)
+		}
+	}
 }
 
 // fullPause is how long to wait when the writer is full: it drains within a request or two.

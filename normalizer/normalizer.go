@@ -17,6 +17,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/propagation"
@@ -83,12 +84,8 @@ func run(ctx context.Context, host *service.Host, cfg *config) error {
 	})
 	host.Ready("group", n.joined)
 
-	if err := client.WaitForTopics(ctx, schemas.TopicCallbacks, schemas.TopicCallbacksBulk, schemas.TopicCallbacksDead,
-		schemas.TopicInbound, schemas.TopicStatus, schemas.TopicCalls, schemas.TopicAccount); err != nil {
-		if ctx.Err() != nil {
-			return nil // stopped while waiting
-		}
-		return err
+	if !n.awaitTopics(ctx, client.WaitForTopics) {
+		return nil // stopped while waiting
 	}
 	options := stream.GroupOptions{Group: Group, Topics: []string{schemas.TopicCallbacks, schemas.TopicCallbacksBulk}, Joined: n.join}
 	err = host.Run(ctx,
@@ -105,6 +102,30 @@ func run(ctx context.Context, host *service.Host, cfg *config) error {
 	return errors.Join(err, fast.Close(closing), bulk.Close(closing))
 }
 
+// topicsPatience is how long topics may be missing at the start before the log says so.
+const topicsPatience = 5 * time.Second
+
+// awaitTopics waits until every topic that the stage reads or writes is there, and says once what
+// is missing. It reports false when ctx ends first.
+func (n *normalizer) awaitTopics(ctx context.Context, wait func(context.Context, ...string) error) bool {
+	said := false
+	for {
+		patience, cancel := context.WithTimeout(ctx, topicsPatience)
+		err := wait(patience, schemas.TopicCallbacks, schemas.TopicCallbacksBulk, schemas.TopicCallbacksDead,
+			schemas.TopicInbound, schemas.TopicStatus, schemas.TopicCalls, schemas.TopicAccount)
+		cancel()
+		switch {
+		case err == nil:
+			return true
+		case ctx.Err() != nil:
+			return false
+		case !said:
+			n.log.Warn("waiting for Kafka and its topics", "error", err)
+			said = true
+		}
+	}
+}
+
 // normalizer is what the workers of all partitions share.
 type normalizer struct {
 	log        *slog.Logger
@@ -118,6 +139,8 @@ type normalizer struct {
 	propagator propagation.TextMapPropagator
 	metrics    *metrics
 	now        func() time.Time
+
+	marksTo atomic.Int32 // partitions of heed.inbound, when last known
 
 	mu     sync.Mutex
 	active map[*partition]struct{}

@@ -2,6 +2,7 @@ package normalizer
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"io"
 	"slices"
@@ -390,6 +391,51 @@ func TestStallIsSaidOnce(t *testing.T) {
 			t.Error(err)
 		}
 		if logs := r.logs.String(); strings.Count(logs, "stalled") != 1 || strings.Count(logs, "flowing again") != 1 {
+			t.Errorf("logs: %s", logs)
+		}
+	})
+}
+
+// Marks go on by what was known when Kafka cannot say how many partitions there are.
+func TestMarksWhileKafkaIsAway(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		failures := 3
+		r.inbound = func(context.Context) (int32, error) {
+			if failures--; failures >= 0 {
+				return 0, io.ErrUnexpectedEOF
+			}
+			return 2, nil
+		}
+		if _, err := r.run(t, []stream.Record{timeMark(1, "x", 1)}); err != nil {
+			t.Fatal(err)
+		}
+		failures = 1
+		in, err := r.run(t, []stream.Record{timeMark(2, "x", 2)})
+		if err != nil || !slices.Equal(in.doneSorted(), []int64{2}) {
+			t.Errorf("error %v, done %v", err, in.doneSorted())
+		}
+		if diff := cmp.Diff([]string{"mark-1@1", "mark-1@2", "mark-2@1", "mark-2@2"}, marksOn(r.out)); diff != "" {
+			t.Errorf("marks (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestMissingTopicsAreSaidOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r := newRig(t)
+		tries := 0
+		wait := func(ctx context.Context, topics ...string) error {
+			if tries++; tries == 5 {
+				return nil
+			}
+			<-ctx.Done()
+			return errors.New("topics without a leader or not there: heed.calls")
+		}
+		if !r.awaitTopics(t.Context(), wait) {
+			t.Error("gave up")
+		}
+		if logs := r.logs.String(); strings.Count(logs, "waiting for Kafka") != 1 || !strings.Contains(logs, "heed.calls") {
 			t.Errorf("logs: %s", logs)
 		}
 	})
