@@ -139,6 +139,11 @@ func request(method, target, body string, header ...string) *http.Request {
 
 func sign(t *testing.T, scheme schemas.Scheme, secret, body string) []string {
 	t.Helper()
+	return signFor(t, scheme, secret, body)
+}
+
+func signFor(t testing.TB, scheme schemas.Scheme, secret, body string) []string {
+	t.Helper()
 	h := http.Header{}
 	if err := signature.Sign(schemas.Verify{Scheme: scheme, Secrets: []schemas.Secret{schemas.NewSecret(secret)}}, h, []byte(body), "id", time.Now()); err != nil {
 		t.Fatal(err)

@@ -113,7 +113,7 @@ func newHandler(c *config, host *service.Host, keep *keeper) *handler {
 		inFlight: inFlight{max: c.maxInFlight},
 		peers:    peers{trusted: c.trusted, pseudo: c.pseudo},
 		pseudo:   c.pseudo,
-		tracing:  tracing{tracer: host.Tracer, propagator: host.Propagator},
+		tracing:  newTracing(host.Tracer, host.Propagator),
 		log:      newRefusalLog(host.Log),
 		maxBody:  c.maxBody,
 		instance: host.Instance,

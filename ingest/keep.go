@@ -43,7 +43,7 @@ func (k *keeper) keep(c *call, m stream.Message) (outcome, error) {
 		}
 		// A full or broken spool is no reason to refuse what Kafka would take.
 	}
-	c.deadline.at = time.Now().Add(k.after)
+	c.deadline.at = m.Time.Add(k.after)
 	err := k.kafka.Enqueue(&c.deadline, m, c.finish)
 	if err == nil {
 		err = <-c.done

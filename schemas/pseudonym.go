@@ -61,13 +61,13 @@ func (p *Pseudonymizer) OfPeer(addr string) string { return pseudonymUnder(p.mac
 // OfRequest stands for a callback that names no person: keyed, because a short body may be
 // nothing but a number.
 func (p *Pseudonymizer) OfRequest(query string, body []byte) string {
-	h := hmac.New(sha256.New, p.keys[0])
-	h.Write([]byte("request\x00"))
-	h.Write([]byte(query))
-	h.Write([]byte{0})
-	h.Write(body)
+	mac := p.macs[0].Get().(hash.Hash)
+	defer p.macs[0].Put(mac)
+	mac.Reset()
+	mac.Write([]byte("request\x00" + query + "\x00"))
+	mac.Write(body)
 	var sum [sha256.Size]byte
-	return pseudonymEncoding.EncodeToString(h.Sum(sum[:0])[:16])
+	return pseudonymEncoding.EncodeToString(mac.Sum(sum[:0])[:16])
 }
 
 func pseudonymUnder(macs *sync.Pool, kind, canonical string) string {

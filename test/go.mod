@@ -18,6 +18,7 @@ replace github.com/heedhq/heed/deploy => ../deploy
 
 require (
 	github.com/heedhq/heed/deploy v0.0.0-00010101000000-000000000000
+	github.com/heedhq/heed/ingest v0.0.0-00010101000000-000000000000
 	github.com/heedhq/heed/internal v0.0.0-00010101000000-000000000000
 	github.com/heedhq/heed/schemas v0.0.0-00010101000000-000000000000
 	github.com/rogpeppe/go-internal v1.16.0
@@ -40,7 +41,6 @@ require (
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
 	github.com/heedhq/heed/consent v0.0.0-00010101000000-000000000000 // indirect
-	github.com/heedhq/heed/ingest v0.0.0-00010101000000-000000000000 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd // indirect
 	github.com/modern-go/reflect2 v1.0.2 // indirect
