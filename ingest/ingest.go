@@ -126,7 +126,7 @@ func newHandler(c *config, host *service.Host, keep *keeper) *handler {
 func (h *handler) report(meter metric.Meter, endpoints *reloader, ticks *marks) error {
 	var err error
 	h.took, err = meter.Float64Histogram("heed_ingest_seconds", metric.WithUnit("s"),
-		metric.WithDescription("From the first byte of an accepted callback to its answer."),
+		metric.WithDescription("From the last byte of an accepted callback to its answer."),
 		metric.WithExplicitBucketBoundaries(.001, .002, .005, .01, .02, .05, .1, .2, .5, .75, 1, 1.5, 2, 5))
 	if err != nil {
 		return err
@@ -195,7 +195,7 @@ func (c *config) serve(host *service.Host, h http.Handler) (*server, error) {
 		Protocols:         protocols,
 		ReadHeaderTimeout: c.headerTimeout,
 		ReadTimeout:       c.readTimeout,
-		WriteTimeout:      c.readTimeout + answerBudget + finishBudget,
+		WriteTimeout:      c.readTimeout + answerBudget + finishBudget, // for who sends and never reads
 		IdleTimeout:       c.idleTimeout,
 		MaxHeaderBytes:    int(c.maxHeader),
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerConnection: 2 << 20},

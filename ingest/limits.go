@@ -23,10 +23,11 @@ func newLimiter(rate float64) *limiter {
 }
 
 // take takes one; if there is none it tells how long until there is.
-func (l *limiter) take(now time.Time) (time.Duration, bool) {
+func (l *limiter) take() (time.Duration, bool) {
 	if l == nil {
 		return 0, true
 	}
+	now := time.Now()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.last.IsZero() {

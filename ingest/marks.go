@@ -33,10 +33,14 @@ type marks struct {
 
 // run writes marks until ctx ends.
 func (m *marks) run(ctx context.Context) error {
-	tick := time.NewTicker(markEvery)
+	tick := time.NewTicker(slotTime)
 	defer tick.Stop()
-	for {
-		m.write(ctx, false)
+	for i := 0; ; i++ {
+		if i%int(markEvery/slotTime) == 0 {
+			m.write(ctx, false)
+		} else {
+			m.before() // moves the clock of what is underway
+		}
 		select {
 		case <-ctx.Done():
 			return nil
