@@ -39,7 +39,7 @@ func sources() []source {
 			// In receipts, too, from is the handset (facts: Kaleyra RCS DR).
 			provider: "kaleyra",
 			inbound:  []string{"wa_id", "from", "recipient_id", "mobile", "source", "recipient"},
-			presets:  []string{"sms-mo", "sms-dlr", "whatsapp-v1", "whatsapp-v1-status", "failover"},
+			presets:  []string{"failover", "fallback-flow", "quality", "rcs", "sms-dlr", "sms-mo", "template", "whatsapp-message", "whatsapp-status"},
 		},
 		{
 			provider: "meta",
@@ -51,7 +51,7 @@ func sources() []source {
 			inbound:  []string{"from", "mobile", "receiver", "identity"},
 			status:   []string{"to", "mobile", "receiver"},
 			receipt:  []string{`:status"`},
-			presets:  []string{"sms-dlr", "compose"},
+			presets:  []string{"compose-chat", "compose-sms", "compose-url", "compose-vmn", "compose-voice", "push-dlr"},
 		},
 		{
 			provider: "telesign",

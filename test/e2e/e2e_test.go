@@ -15,7 +15,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -30,21 +29,29 @@ import (
 
 func TestMain(m *testing.M) { stack.Main(m) }
 
-func TestInProcess(t *testing.T) { scripts(t, road.InProcess(t, options(t)), false) }
+func TestInProcess(t *testing.T) {
+	all := payloads(t)
+	tour(t, road.InProcess(t, options(t, all)), all, false)
+}
 
-func TestProgramsOnKafkaAndRedis(t *testing.T) { scripts(t, road.Processes(t, options(t)), true) }
+func TestProgramsOnKafkaAndRedis(t *testing.T) {
+	all := payloads(t)
+	tour(t, road.Processes(t, options(t, all)), all, true)
+}
 
-func options(t *testing.T) road.Options {
+// tour is everything that one road is taken through.
+func tour(t *testing.T, r *road.Road, all []payload, programs bool) {
+	t.Run("every payload", func(t *testing.T) { everyPayload(t, r, all) })
+	t.Run("scripts", func(t *testing.T) { scripts(t, r, programs) })
+}
+
+func options(t *testing.T, all []payload) road.Options {
 	t.Helper()
-	read := func(path string) string {
-		text, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return string(text)
-	}
 	t.Setenv("GUARDED_TOKEN", "token-of-the-guarded-endpoint") // endpoints.yaml names it
-	return road.Options{Endpoints: read("testdata/endpoints.yaml"), Subscriptions: read("testdata/subscriptions.yaml")}
+	return road.Options{
+		Endpoints:     string(read(t, "testdata/endpoints.yaml")) + entries(all),
+		Subscriptions: string(read(t, "testdata/subscriptions.yaml")),
+	}
 }
 
 func scripts(t *testing.T, r *road.Road, programs bool) {
@@ -60,7 +67,7 @@ func scripts(t *testing.T, r *road.Road, programs bool) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"post":    func(ts *testscript.TestScript, neg bool, args []string) { post(ts, r, neg, args) },
-			"event":   func(ts *testscript.TestScript, neg bool, args []string) { event(ts, r, neg, args) },
+			"event":   func(ts *testscript.TestScript, neg bool, args []string) { delivered(ts, r, neg, args) },
 			"consent": func(ts *testscript.TestScript, neg bool, args []string) { consent(ts, r, neg, args) },
 			"flush":   func(ts *testscript.TestScript, _ bool, _ []string) { r.Flush() },
 			"kill":    func(ts *testscript.TestScript, _ bool, args []string) { r.Stages[args[0]].Kill() },
@@ -93,7 +100,7 @@ func post(ts *testscript.TestScript, r *road.Road, neg bool, args []string) {
 	}
 }
 
-func event(ts *testscript.TestScript, r *road.Road, neg bool, args []string) {
+func delivered(ts *testscript.TestScript, r *road.Road, neg bool, args []string) {
 	if neg || len(args) < 1 {
 		ts.Fatalf("usage: event KIND [PATH=VALUE...]")
 	}

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ func InProcess(t testing.TB, o Options) *Road {
 		}
 	})
 	r.Ingest, r.Consent, r.Dispatcher = s.IngestURL, s.ConsentURL, s.DispatcherURL
+	r.Brokers = strings.Split(s.Brokers, ",")
 	maps.Copy(r.Admin, s.AdminURLs)
 	r.Flush = s.Redis.FlushAll
 	return r

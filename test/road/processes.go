@@ -50,12 +50,13 @@ func Processes(t testing.TB, o Options) *Road {
 	}
 	r := &Road{t: t, Sink: NewSink(t), Admin: map[string]string{}, Stages: map[string]*stack.Program{}}
 	r.Kafka = stack.Kafka(t, stack.Nodes(max(o.Nodes, 1)))
+	r.Brokers = r.Kafka.Brokers()
 	r.Redis = stack.Redis(t)
 	r.Flush = r.Redis.Flush
 	r.createTopics(o)
 
 	shared := append([]string{
-		"HEED_KAFKA_BROKERS=" + strings.Join(r.Kafka.Brokers(), ","),
+		"HEED_KAFKA_BROKERS=" + strings.Join(r.Brokers, ","),
 		"HEED_REDIS_URL=" + r.Redis.URL(),
 		"HEED_PSEUDONYM_KEY=" + pseudonymKey,
 		"HEED_DISPATCH_ALLOW_NETS=127.0.0.0/8",
@@ -86,7 +87,7 @@ func Processes(t testing.TB, o Options) *Road {
 
 func (r *Road) createTopics(o Options) {
 	r.t.Helper()
-	client, err := stream.Open(stream.Config{Brokers: r.Kafka.Brokers()}, stream.Options{ClientID: "road"})
+	client, err := stream.Open(stream.Config{Brokers: r.Brokers}, stream.Options{ClientID: "road"})
 	if err != nil {
 		r.t.Fatal(err)
 	}

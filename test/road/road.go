@@ -41,6 +41,7 @@ type Options struct {
 type Road struct {
 	Ingest, Consent, Dispatcher string            // base URLs of the data ports
 	Admin                       map[string]string // base URLs of the admin ports, by stage
+	Brokers                     []string
 	Sink                        *Sink
 	Flush                       func() // empties Redis
 

@@ -1,0 +1,27 @@
+package allinone
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/heedhq/heed/ingest"
+	"github.com/heedhq/heed/normalizer/providers"
+)
+
+// TestIngestKnowsTheAdapters holds ingest's table of providers against the normalizer's adapters:
+// neither imports the other, and an endpoint must mean the same to both.
+func TestIngestKnowsTheAdapters(t *testing.T) {
+	for _, a := range providers.All() {
+		name := a.Provider()
+		if !slices.Contains(ingest.Providers(), name) {
+			t.Errorf("ingest/sources.go has no row for %s: its endpoints would be refused", name)
+		}
+		var want []string
+		if p, ok := a.(interface{ Presets() []string }); ok {
+			want = slices.Sorted(slices.Values(p.Presets()))
+		}
+		if got := slices.Sorted(slices.Values(ingest.Presets(name))); !slices.Equal(got, want) {
+			t.Errorf("%s: ingest takes the mapping presets %q, the adapter has %q", name, got, want)
+		}
+	}
+}
