@@ -15,6 +15,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/heedhq/heed/internal/stream"
+	"github.com/heedhq/heed/internal/telemetry"
 	"github.com/heedhq/heed/schemas"
 )
 
@@ -154,18 +155,18 @@ func (t tracer) start(ctx context.Context, s *schemas.Subscription, e *stream.Ev
 	}
 	carrier := propagation.MapCarrier{"traceparent": parent, "tracestate": e.Extension(schemas.ExtTracestate)}
 	ctx, span := t.tracer.Start(t.w3c.Extract(ctx, carrier), "deliver "+s.ID, trace.WithSpanKind(trace.SpanKindClient), trace.WithAttributes(
-		attribute.String("cloudevents.event_id", e.ID), attribute.String("cloudevents.event_source", e.Source), attribute.String("cloudevents.event_type", e.Type),
-		attribute.String("heed.subscription", s.ID), attribute.String("http.request.method", s.Settings.Method)))
+		attribute.String(telemetry.EventID, e.ID), attribute.String(telemetry.EventSource, e.Source), attribute.String(telemetry.EventType, e.Type),
+		attribute.String("heed.subscription", s.ID), attribute.String(telemetry.HTTPMethod, s.Settings.Method)))
 	if span.SpanContext().IsSampled() {
 		t.w3c.Inject(ctx, carrier)
 		parent = carrier["traceparent"]
 	}
 	return ctx, parent, func(o outcome) {
 		if o.status != 0 {
-			span.SetAttributes(attribute.Int("http.response.status_code", o.status))
+			span.SetAttributes(attribute.Int(telemetry.HTTPStatusCode, o.status))
 		}
 		if o.verdict != taken {
-			span.SetAttributes(attribute.String("error.type", o.reason))
+			span.SetAttributes(attribute.String(telemetry.ErrorType, o.reason))
 			span.SetStatus(codes.Error, o.reason)
 		}
 		span.End()

@@ -10,6 +10,8 @@ import (
 	"go.opentelemetry.io/otel/codes"
 	"go.opentelemetry.io/otel/propagation"
 	"go.opentelemetry.io/otel/trace"
+
+	"github.com/heedhq/heed/internal/telemetry"
 )
 
 // tracing gives every callback a traceparent, and a span where it is sampled. It is otelhttp
@@ -67,8 +69,8 @@ func (t *tracing) finish(span trace.Span, e *endpoint, o outcome, status, size i
 		attribute.String("heed.endpoint", e.Endpoint.Endpoint),
 		attribute.String("heed.provider", e.Provider),
 		attribute.String("heed.outcome", o.String()),
-		attribute.Int("http.response.status_code", status),
-		attribute.Int("http.request.body.size", size),
+		attribute.Int(telemetry.HTTPStatusCode, status),
+		attribute.Int(telemetry.HTTPRequestBodySize, size),
 	)
 	if status >= http.StatusInternalServerError {
 		span.SetStatus(codes.Error, o.String())

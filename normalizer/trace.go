@@ -8,6 +8,7 @@ import (
 	"go.opentelemetry.io/otel/trace"
 
 	"github.com/heedhq/heed/internal/stream"
+	"github.com/heedhq/heed/internal/telemetry"
 	"github.com/heedhq/heed/normalizer/translate"
 	"github.com/heedhq/heed/schemas"
 )
@@ -34,14 +35,14 @@ func (n *normalizer) span(ctx context.Context, rec *stream.Record, env translate
 	ctx, span := n.tracer.Start(n.propagator.Extract(ctx, carrier), "process "+rec.Topic,
 		trace.WithSpanKind(trace.SpanKindConsumer),
 		trace.WithAttributes(
-			attribute.String("messaging.system", "kafka"),
-			attribute.String("messaging.operation.name", "process"),
-			attribute.String("messaging.operation.type", "process"),
-			attribute.String("messaging.destination.name", rec.Topic),
-			attribute.String("messaging.consumer.group.name", Group),
-			attribute.Int64("messaging.kafka.offset", rec.Offset),
-			attribute.String("cloudevents.event_id", env.CallbackID),
-			attribute.String("cloudevents.event_type", schemas.CallbackReceived.Type()),
+			attribute.String(telemetry.MessagingSystem, "kafka"),
+			attribute.String(telemetry.MessagingOperationName, "process"),
+			attribute.String(telemetry.MessagingOperationType, "process"),
+			attribute.String(telemetry.MessagingDestination, rec.Topic),
+			attribute.String(telemetry.MessagingGroup, Group),
+			attribute.Int64(telemetry.MessagingKafkaOffset, rec.Offset),
+			attribute.String(telemetry.EventID, env.CallbackID),
+			attribute.String(telemetry.EventType, schemas.CallbackReceived.Type()),
 			attribute.String("heed.provider", provider),
 		))
 	onward := propagation.MapCarrier{}

@@ -65,6 +65,7 @@ var doors = []struct {
 	{"github.com/redis/go-redis/...", []string{"internal/redisconn", "consent/..."}, []string{"consent/...", "dispatcher/...", "internal/redisconn", "deploy/allinone/...", "test/..."}, "keys and scripts are consent's alone"},
 	{"go.opentelemetry.io/otel/sdk/...", []string{"internal/telemetry"}, []string{"internal/...", "ingest/...", "normalizer/...", "consent/...", "dispatcher/...", "deploy/...", "test/..."}, "one place sets telemetry up; everybody else uses the API"},
 	{"go.opentelemetry.io/otel/exporters/...", []string{"internal/telemetry"}, []string{"internal/telemetry"}, "one place sets telemetry up"},
+	{"go.opentelemetry.io/otel/semconv/...", []string{"internal/telemetry"}, nil, "one version of the conventions, in one file"},
 	{"github.com/prometheus/...", []string{"internal/telemetry"}, []string{"internal/...", "deploy/...", "test/..."}, "metrics are made with the OpenTelemetry API"},
 	{"github.com/cloudevents/sdk-go/v2", nil, nil, "the root alias package links an HTTP client and a logger"},
 	{"github.com/cloudevents/sdk-go/v2/client/...", nil, nil, "links an HTTP client and a logger"},

@@ -68,9 +68,9 @@ func Open(ctx context.Context, id Identity) (*Telemetry, error) {
 		return nil, err
 	}
 	res, err := resource.New(ctx, resource.WithTelemetrySDK(), resource.WithAttributes(
-		attribute.String(ServiceName, id.Service),
-		attribute.String(ServiceInstanceID, id.Instance),
-		attribute.String(ServiceVersion, id.Version),
+		attribute.String(serviceName, id.Service),
+		attribute.String(serviceInstanceID, id.Instance),
+		attribute.String(serviceVersion, id.Version),
 	), resource.WithFromEnv())
 	if err != nil {
 		return nil, err

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -18,10 +17,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/metric"
+	"go.opentelemetry.io/otel/propagation"
 	sdktrace "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/sdk/trace/tracetest"
-	"go.opentelemetry.io/otel/trace"
-	"go.opentelemetry.io/otel/trace/noop"
 	metricspb "go.opentelemetry.io/proto/otlp/collector/metrics/v1"
 	tracepb "go.opentelemetry.io/proto/otlp/collector/trace/v1"
 	"google.golang.org/grpc"
@@ -181,10 +179,16 @@ func TestSamplerOfTheEnvironment(t *testing.T) {
 	if _, span := tel.Tracer.Start(t.Context(), "root"); span.SpanContext().IsSampled() {
 		t.Error("ratio 0 samples a root")
 	}
-	ctx := Resume(t.Context(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "")
-	if _, span := Start(ctx, tel.Tracer, "child", nil); !span.SpanContext().IsSampled() || span.SpanContext().TraceID().String() != "4bf92f3577b34da6a3ce929d0e0e4736" {
+	ctx := remote(t, tel)
+	if _, span := tel.Tracer.Start(ctx, "child"); !span.SpanContext().IsSampled() || span.SpanContext().TraceID().String() != "4bf92f3577b34da6a3ce929d0e0e4736" {
 		t.Error("a sampled parent is not followed")
 	}
+}
+
+// remote is a context with a sampled span of another process.
+func remote(t *testing.T, tel *Telemetry) context.Context {
+	t.Helper()
+	return tel.Propagator.Extract(t.Context(), propagation.MapCarrier{"traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"})
 }
 
 func page(t *testing.T, tel *Telemetry) string {
@@ -231,7 +235,7 @@ func TestExemplarsAndCardinality(t *testing.T) {
 func TestLogLinesCarryTheirTrace(t *testing.T) {
 	var b bytes.Buffer
 	log := NewLogger(&b, slog.LevelInfo).With("service", "ingest").WithGroup("request")
-	ctx := Resume(t.Context(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "")
+	ctx := remote(t, &Telemetry{Propagator: propagation.TraceContext{}})
 	log.InfoContext(ctx, "accepted", "bytes", 12)
 	var line struct {
 		Service string
@@ -251,40 +255,6 @@ func TestLogLinesCarryTheirTrace(t *testing.T) {
 	log.Info("no trace")
 	if strings.Contains(b.String(), "trace_id") {
 		t.Errorf("got %s", &b)
-	}
-}
-
-func TestStartCostsNothingWhereNothingIsRecorded(t *testing.T) {
-	traces := sdktrace.NewTracerProvider(sdktrace.WithSyncer(tracetest.NewInMemoryExporter()))
-	off := noop.NewTracerProvider().Tracer("")
-	left := Resume(t.Context(), "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-00", "")
-	options := func() []trace.SpanStartOption {
-		return []trace.SpanStartOption{trace.WithAttributes(attribute.String(EventType, "io.heed.message.received.v1"))}
-	}
-	for _, c := range []struct {
-		name   string
-		ctx    context.Context
-		tracer trace.Tracer
-	}{{"tracing off", t.Context(), off}, {"trace left out", left, traces.Tracer("")}} {
-		allocs := testing.AllocsPerRun(100, func() {
-			_, span := Start(c.ctx, c.tracer, "process heed.callbacks", options)
-			span.End()
-		})
-		if allocs != 0 {
-			t.Errorf("%s: %v allocations", c.name, allocs)
-		}
-	}
-	ctx, span := Start(t.Context(), traces.Tracer(""), "root", options)
-	parent, _ := Traceparent(ctx)
-	if want := fmt.Sprintf("00-%s-%s-01", span.SpanContext().TraceID(), span.SpanContext().SpanID()); parent != want {
-		t.Errorf("traceparent %q, want %q", parent, want)
-	}
-	again := trace.SpanContextFromContext(Resume(t.Context(), parent, "vendor=1"))
-	if again.TraceID() != span.SpanContext().TraceID() || !again.IsRemote() || again.TraceState().Get("vendor") != "1" {
-		t.Error("a traceparent does not come back as it went")
-	}
-	if bad := trace.SpanContextFromContext(Resume(t.Context(), "not-a-traceparent", "")); bad.IsValid() {
-		t.Error("rubbish became a span context")
 	}
 }
 
