@@ -73,7 +73,7 @@ type owner struct {
 	faults    func(step) error
 
 	at         int64 // offset of the facts at which the view stands
-	published  int64 // offset up to which changes are published
+	published  int64 // offset up to which changes are published; -1: not known
 	committed  int64 // published, as committed to Kafka
 	committing time.Time
 	looked     time.Time // when the view was last asked
@@ -181,9 +181,9 @@ func (o *owner) adopt(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		published := int64(-1)
+		published := o.published // this owner may know better than what it last committed
 		if commit, ok := offsets[tp]; ok {
-			published = commit.Offset
+			published = max(published, commit.Offset)
 		}
 		edge := bounds[o.partition]
 		var fresh bool

@@ -177,3 +177,25 @@ func (s *OwnServer) RestartEmpty() {
 		s.t.Error(err)
 	}
 }
+
+// Save copies what the server has on disk. The function that it returns kills the server and
+// starts it again with that: an old snapshot, restored.
+func (s *OwnServer) Save() (restore func()) {
+	s.t.Helper()
+	saved := s.t.TempDir()
+	if err := os.CopyFS(saved, os.DirFS(s.data)); err != nil {
+		s.t.Fatalf("stack: copying Redis's files: %v", err)
+	}
+	return func() {
+		s.t.Helper()
+		s.Kill()
+		err := os.RemoveAll(s.data)
+		if err == nil {
+			err = os.CopyFS(s.data, os.DirFS(saved))
+		}
+		if err != nil {
+			s.t.Fatalf("stack: restoring Redis's files: %v", err)
+		}
+		s.Restart()
+	}
+}
