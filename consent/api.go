@@ -355,9 +355,9 @@ func (a *api) order(w http.ResponseWriter, r *http.Request, name string) {
 		return
 	}
 	p := stream.PartitionOf([]byte(person), n)
-	m, _, err := message(&f, p)
+	m, evidence, _, err := messages(&f, p)
 	if err == nil {
-		_, err = a.writer.Append(ctx, m)
+		_, err = a.writer.Append(ctx, m, evidence)
 	}
 	if err != nil {
 		a.host.Log.Warn("an order was not written", "by", name, "error", err)

@@ -30,7 +30,7 @@ const Group = "heed.consent"
 const doc = `consent knows who has opted out, and answers "may I send to this person?".
 
 It reads heed.inbound, appends every act of a person (STOP, START, a provider's opt-out) to
-heed.consent.facts, folds the facts into Redis, publishes consent.changed, confirmation_due,
+heed.consent.facts (and heed.consent.evidence, which is kept by time), folds the facts into Redis, publishes consent.changed, confirmation_due,
 help.requested and review_needed to heed.consent, and serves:
 
   POST /v1/consent/check           may these messages be sent? (1 to 1,000 questions; role check)
@@ -160,7 +160,7 @@ func (s *stage) joined() error {
 // waitForTopics waits for the topics, and refuses numbers of partitions that don't belong
 // together: a person's acts and facts must have one owner.
 func (s *stage) waitForTopics(ctx context.Context) error {
-	if err := s.client.WaitForTopics(ctx, schemas.TopicInbound, schemas.TopicConsentFacts, schemas.TopicConsent); err != nil {
+	if err := s.client.WaitForTopics(ctx, schemas.TopicInbound, schemas.TopicConsentFacts, schemas.TopicConsent, schemas.TopicConsentEvidence); err != nil {
 		return err
 	}
 	inbound, err := s.client.Partitions(ctx, schemas.TopicInbound)

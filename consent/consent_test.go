@@ -200,6 +200,7 @@ func TestStale(t *testing.T) {
 func BenchmarkStopToDeny(b *testing.B) {
 	p := &inProcess{}
 	r := consenttest.Begin(b, consenttest.Servers{Open: p.open, Stage: Stage})
+	r.Latency(200, 200) // warm up
 	for b.Loop() {
 		took := r.Latency(400, 200)
 		b.ReportMetric(float64(took[len(took)/2].Microseconds())/1000, "p50-ms")

@@ -281,7 +281,7 @@ func (o *owner) batch(ctx context.Context, records []stream.Record) error {
 	if err := o.fault(stepRead); err != nil {
 		return err
 	}
-	var messages []stream.Message
+	var appends, evidence []stream.Message
 	var own []placed
 	var elsewhere []int32 // partitions of facts about people who are not of this partition
 	var effects []stream.Message
@@ -314,14 +314,14 @@ func (o *owner) batch(ctx context.Context, records []stream.Record) error {
 		switch {
 		case got.fact != nil:
 			to := stream.PartitionOf([]byte(got.fact.Person), n)
-			m, body, err := message(got.fact, to)
+			m, proof, body, err := messages(got.fact, to)
 			if err != nil {
 				return err
 			}
-			messages = append(messages, m)
+			appends, evidence = append(appends, m), append(evidence, proof)
 			if to == o.partition {
 				traces[len(own)] = [2]string{e.Extension(schemas.ExtTraceparent), e.Extension(schemas.ExtTracestate)}
-				own = append(own, placed{offset: int64(len(messages) - 1), fact: *got.fact, body: body})
+				own = append(own, placed{offset: int64(len(appends) - 1), fact: *got.fact, body: body})
 			} else {
 				elsewhere = append(elsewhere, to)
 			}
@@ -333,10 +333,10 @@ func (o *owner) batch(ctx context.Context, records []stream.Record) error {
 			o.metrics.review(ctx, got.review.Reason)
 		}
 	}
-	if len(messages) > 0 {
-		positions, err := o.out.Append(ctx, messages...)
+	if len(appends) > 0 {
+		positions, err := o.out.Append(ctx, append(appends, evidence...)...)
 		if err != nil {
-			return fmt.Errorf("appending %d facts: %w", len(messages), err)
+			return fmt.Errorf("appending %d facts: %w", len(evidence), err)
 		}
 		for i := range own {
 			own[i].offset = positions[own[i].offset].Offset

@@ -246,12 +246,12 @@ func id(f *schemas.Fact) string {
 // stageSource is the CloudEvents source of everything that this stage writes.
 const stageSource = "heed/consent"
 
-// message is the fact as a record for heed.consent.facts: one record per person and fact, so
-// compaction removes nothing but exact repeats.
-func message(f *schemas.Fact, partition int32) (stream.Message, []byte, error) {
-	body, err := json.Marshal(f)
-	if err != nil {
-		return stream.Message{}, nil, err
+// messages gives the fact as records: for heed.consent.facts, keyed by person and fact, so that
+// compaction removes nothing but exact repeats; and for heed.consent.evidence, which is kept by
+// time.
+func messages(f *schemas.Fact, partition int32) (fact, evidence stream.Message, body []byte, err error) {
+	if body, err = json.Marshal(f); err != nil {
+		return fact, evidence, nil, err
 	}
 	name := id(f)
 	e := stream.Event{
@@ -259,9 +259,9 @@ func message(f *schemas.Fact, partition int32) (stream.Message, []byte, error) {
 		ContentType: "application/json", Data: body,
 		Extensions: []stream.Extension{{Name: schemas.ExtPartitionKey, Value: f.Person}, {Name: schemas.ExtCausationID, Value: f.Cause.ID}},
 	}
-	m := e.Message(schemas.TopicConsentFacts, []byte(f.Person+"/"+name))
-	m.To = stream.At(partition)
-	return m, body, nil
+	fact = e.Message(schemas.TopicConsentFacts, []byte(f.Person+"/"+name))
+	fact.To = stream.At(partition)
+	return fact, e.Message(schemas.TopicConsentEvidence, []byte(f.Person)), body, nil
 }
 
 // factOf reads a record of heed.consent.facts; false for a tombstone and for kinds of later

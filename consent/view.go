@@ -71,7 +71,7 @@ var pseudonymAlphabet = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").W
 // place is where a person stands in a partition's view.
 func (v *view) place(person string) (bucket uint32, field string) {
 	raw, err := pseudonymAlphabet.DecodeString(person)
-	if err != nil || len(raw) != 16 {
+	if err != nil || len(raw) != 16 || pseudonymAlphabet.EncodeToString(raw) != person {
 		sum := sha256.Sum256([]byte(person))
 		raw = sum[:16]
 	}

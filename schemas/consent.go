@@ -140,12 +140,11 @@ type ReviewReason string
 
 // The review reasons.
 const (
-	ReviewWords    ReviewReason = "words"     // holds an opt-out word that no rule acted on
-	ReviewNoUser   ReviewReason = "no_user"   // an act, but the provider masked or left out the person
-	ReviewNoAgent  ReviewReason = "no_agent"  // a START that names neither agent nor brand
-	ReviewNoTime   ReviewReason = "no_time"   // a START of which nobody knows when
-	ReviewEvidence ReviewReason = "evidence"  // a receipt shows that the provider holds an opt-out
-	ReviewRefused  ReviewReason = "unmatched" // the person's pseudonym is not that of the address
+	ReviewWords    ReviewReason = "words"    // holds an opt-out word that no rule acted on
+	ReviewNoUser   ReviewReason = "no_user"  // an act, but the provider masked or left out the person
+	ReviewNoAgent  ReviewReason = "no_agent" // a START that names neither agent nor brand
+	ReviewNoTime   ReviewReason = "no_time"  // a START of which nobody knows when
+	ReviewEvidence ReviewReason = "evidence" // a receipt shows that the provider holds an opt-out
 )
 
 // CheckRequest is the body of POST /v1/consent/check: 1 to MaxChecks questions.

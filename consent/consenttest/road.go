@@ -82,6 +82,7 @@ func Begin(t testing.TB, s Servers, environ ...string) *Road {
 		{Name: schemas.TopicInbound, Partitions: Partitions, Replication: 1},
 		{Name: schemas.TopicConsentFacts, Partitions: Partitions, Replication: 1, Config: map[string]string{"cleanup.policy": "compact"}},
 		{Name: schemas.TopicConsent, Partitions: Partitions, Replication: 1},
+		{Name: schemas.TopicConsentEvidence, Partitions: Partitions, Replication: 1},
 	}
 	if err := r.client.CreateTopics(ctx, topics...); err != nil {
 		t.Fatal(err)

@@ -278,7 +278,7 @@ func (r *Road) Latency(n, rate int) []time.Duration {
 	for i := range took {
 		<-tick.C
 		wg.Go(func() {
-			user := fmt.Sprintf("+1415%07d", 7000000+i)
+			user := fmt.Sprintf("+1415%07d", 7000000+r.number.Add(1))
 			r.Do(Event{User: user, Agent: agent, Text: "STOP"})
 			began := time.Now()
 			pause := time.NewTicker(3 * time.Millisecond) // two hundred busy askers would measure themselves
