@@ -286,8 +286,8 @@ func (e *Endpoint) checkMapping(wrong *problems, with EndpointContext) {
 	switch {
 	case len(presets) == 0:
 		wrong.at(e, "mapping: the bodies of provider %q are its own, not the customer's; leave mapping out", e.Provider)
-	case (m.Preset == "") == (len(m.Fields) == 0):
-		wrong.at(e, "mapping takes a preset or fields, one of the two")
+	case m.Preset == "" && len(m.Fields) == 0:
+		wrong.at(e, "mapping takes a preset, fields, or both: then fields change single keys of the preset")
 	case m.Preset != "" && !slices.Contains(presets, m.Preset):
 		wrong.at(e, "mapping.preset %q is not known; provider %s has %s", m.Preset, e.Provider, strings.Join(presets, ", "))
 	}

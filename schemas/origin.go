@@ -37,7 +37,7 @@ const (
 )
 
 // Mapping says how to read a body whose keys the customer chose: by a preset of the provider's
-// adapter, or member by member, our name to their key.
+// adapter, member by member (our name to their key), or by a preset of which fields change keys.
 type Mapping struct {
 	Preset string            `json:"preset,omitempty" yaml:"preset"`
 	Fields map[string]string `json:"fields,omitempty" yaml:"fields"`
