@@ -104,6 +104,20 @@ func ReadQuery(raw Raw) *View {
 	return v
 }
 
+// ReadJSON gives the view of JSON that stood inside of something else (base64, a form field).
+func ReadJSON(b []byte) (*View, *Failure) {
+	s, repaired := text(b)
+	if s = strings.TrimLeft(s, " \t\r\n"); s == "" {
+		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "the inner body is empty"}
+	}
+	v, f := parseView(s)
+	if f != nil {
+		return nil, f
+	}
+	v.Repaired = slices.Concat(repaired, v.Repaired)
+	return v, nil
+}
+
 func parseView(s string) (*View, *Failure) {
 	p := parser{src: s}
 	if f := p.parse(); f != nil {

@@ -5,7 +5,9 @@ package providers
 import (
 	"github.com/heedhq/heed/normalizer/adapter"
 	"github.com/heedhq/heed/normalizer/providers/exotel"
+	"github.com/heedhq/heed/normalizer/providers/googlerbm"
 	"github.com/heedhq/heed/normalizer/providers/kaleyra"
+	"github.com/heedhq/heed/normalizer/providers/meta"
 	"github.com/heedhq/heed/normalizer/providers/mobtexting"
 	"github.com/heedhq/heed/normalizer/providers/telesign"
 )
@@ -14,7 +16,9 @@ import (
 func All() []adapter.Adapter {
 	return []adapter.Adapter{
 		exotel.New(),
+		googlerbm.New(),
 		kaleyra.New(),
+		meta.New(),
 		mobtexting.New(),
 		telesign.New(),
 	}

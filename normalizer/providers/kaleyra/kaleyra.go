@@ -14,7 +14,7 @@ import (
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
-	"github.com/heedhq/heed/normalizer/adapter/meta"
+	"github.com/heedhq/heed/normalizer/adapter/whatsapp"
 	"github.com/heedhq/heed/schemas"
 )
 
@@ -33,12 +33,12 @@ var rcsTable string
 // Kaleyra is the adapter.
 type Kaleyra struct {
 	sms, whatsApp, rcs adapter.Codes
-	meta               *meta.Reader
+	meta               *whatsapp.Reader
 }
 
 // New makes the adapter.
 func New() *Kaleyra {
-	return &Kaleyra{adapter.MustCodes(smsTable), adapter.MustCodes(whatsAppTable), adapter.MustCodes(rcsTable), meta.New()}
+	return &Kaleyra{adapter.MustCodes(smsTable), adapter.MustCodes(whatsAppTable), adapter.MustCodes(rcsTable), whatsapp.New()}
 }
 
 // Provider is Name.

@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
-	"github.com/heedhq/heed/normalizer/adapter/meta"
+	"github.com/heedhq/heed/normalizer/adapter/whatsapp"
 	"github.com/heedhq/heed/schemas"
 )
 
@@ -115,7 +115,7 @@ func userMessage(n adapter.Node) *schemas.Content {
 		if !location.IsObject() {
 			location = n
 		}
-		if l := meta.TakeLocation(location); l != nil {
+		if l := whatsapp.TakeLocation(location); l != nil {
 			c.Type, c.Location = schemas.ContentLocation, l
 			c.Text = verbatim(n, "text")
 			return c
@@ -141,7 +141,7 @@ func file(n adapter.Node) (schemas.Media, bool) {
 		m.ThumbnailURL = n.Get("thumbnail").Take("fileUri", "url")
 		return m, ok
 	}
-	m := meta.TakeMedia(n)
+	m := whatsapp.TakeMedia(n)
 	if m.URL == "" {
 		m.URL = n.Take("fileUri", "fileUrl", "uri", "mediaUrl")
 	}

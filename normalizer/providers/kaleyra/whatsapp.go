@@ -4,7 +4,7 @@ import (
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
-	"github.com/heedhq/heed/normalizer/adapter/meta"
+	"github.com/heedhq/heed/normalizer/adapter/whatsapp"
 	"github.com/heedhq/heed/schemas"
 )
 
@@ -66,7 +66,7 @@ func amendContent(c *schemas.Content, extra adapter.Node) {
 }
 
 // metaChange reads one change of Meta's.
-func (c *callback) metaChange(change adapter.Node, amend meta.Amend) {
+func (c *callback) metaChange(change adapter.Node, amend whatsapp.Amend) {
 	res := c.meta.Change(c.raw, c.v, change, c.next(), amend)
 	c.tooMany = len(res.Failures) > 0 && res.Failures[0].Index == adapter.WholeCallback
 	c.res.Items = append(c.res.Items, res.Items...)
@@ -156,7 +156,7 @@ func v1Text(n adapter.Node) schemas.Text {
 // v1Location reads a location variable: JSON, or "18.59,73.89".
 func v1Location(n adapter.Node) *schemas.Location {
 	if n.IsObject() {
-		return meta.TakeLocation(n)
+		return whatsapp.TakeLocation(n)
 	}
 	latitude, longitude, ok := strings.Cut(n.Text(), ",")
 	l := &schemas.Location{Latitude: adapter.Number(latitude), Longitude: adapter.Number(longitude)}

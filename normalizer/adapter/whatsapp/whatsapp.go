@@ -1,4 +1,4 @@
-// Package meta reads the `value` objects of the WhatsApp Cloud API, which Meta sends itself and
+// Package whatsapp reads the `value` objects of the WhatsApp Cloud API, which Meta sends itself and
 // other providers pass on within envelopes of their own. Providers' adapters use it; it refuses
 // nothing: what it does not know becomes content of type unsupported, or a notice.
 //
@@ -7,7 +7,7 @@
 //
 // After developers.facebook.com/documentation/business-messaging/whatsapp/webhooks/reference
 // (read 2026-11) and the on-premises API before it.
-package meta
+package whatsapp
 
 import (
 	_ "embed"
@@ -192,6 +192,9 @@ func (c *changeReader) notice(change adapter.Node) {
 	if shown == "" {
 		shown = field
 	}
-	it.Data.Status = &schemas.Status{Code: shown, Description: c.value.Get("reason").Text(), Meaning: schemas.MeaningUnknown}
+	it.Data.Status = &schemas.Status{Code: shown, Description: c.value.Get("reason").Text()}
+	if c.business == "" {
+		c.business = c.value.Take("display_phone_number")
+	}
 	c.finish(&it, change)
 }

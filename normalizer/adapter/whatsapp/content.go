@@ -1,4 +1,4 @@
-package meta
+package whatsapp
 
 import (
 	"strconv"
@@ -40,7 +40,9 @@ func Content(n adapter.Node) *schemas.Content {
 		interactive(c, body)
 	}
 	if c.Type == schemas.ContentUnsupported {
-		c.Text = takeText(body, "body", "caption", "text")
+		if kind != "system" { // whose body WhatsApp wrote, not the user
+			c.Text = takeText(body, "body", "caption", "text")
+		}
 		if body.Says() {
 			c.Detail = body.Taken().Raw()
 		}
