@@ -24,9 +24,9 @@ func (c *Client) OpenCursor(topic string, partition int32, offset int64) *Cursor
 	return &Cursor{client: c, feed: x}
 }
 
-// Next waits for the next records, at most wait; a nil batch (whose Release may be called)
-// means that none came in that time. An error of Kafka is returned after it has lasted for
-// wait; the cursor can be used again.
+// Next waits for the next records, at most wait; a batch without records means that none came in
+// that time. An error of Kafka is returned after it has lasted for wait; the cursor can be used
+// again.
 func (r *Cursor) Next(ctx context.Context, wait time.Duration) (*Batch, error) {
 	deadline := now().Add(wait)
 	pause := backoff{floor: 10 * time.Millisecond, ceiling: 500 * time.Millisecond}
@@ -47,14 +47,16 @@ func (r *Cursor) Next(ctx context.Context, wait time.Duration) (*Batch, error) {
 				if r.queued() {
 					continue
 				}
-				if !now().Before(deadline) {
-					return nil, ctx.Err()
+				if ctx.Err() == nil && !now().Before(deadline) {
+					return new(Batch), nil
 				}
-				continue
 			}
 		}
 		if ctx.Err() != nil {
 			return nil, ctx.Err()
+		}
+		if err == nil {
+			continue
 		}
 		if !now().Before(deadline) {
 			return nil, fmt.Errorf("reading %s/%d: %w", r.feed.topic, r.feed.partition, err)
@@ -86,8 +88,8 @@ func (r *Cursor) End() int64 {
 // fetch asks the leader once.
 func (r *Cursor) fetch(ctx context.Context, deadline time.Time) error {
 	want, epoch, room := r.feed.room()
-	if !room {
-		return fmt.Errorf("the reader holds %d bytes and has not released them", r.feed.raw)
+	if !room || r.queued() {
+		return errHeld
 	}
 	if want.from < 0 {
 		offset, err := r.client.offsetAt(ctx, want.topic, want.partition, want.from)
@@ -173,7 +175,7 @@ func (c *Client) Replay(ctx context.Context, topic string, partition int32, from
 			c.log.Warn("replaying; trying again", "topic", topic, "partition", partition, "error", err)
 			continue
 		}
-		if b == nil {
+		if len(b.Records) == 0 {
 			if r.End() >= 0 && r.End() < end {
 				return r.Position(), fmt.Errorf("replaying %s/%d: %w", topic, partition, errEndsEarlier)
 			}
@@ -193,5 +195,7 @@ func (c *Client) Replay(ctx context.Context, topic string, partition int32, from
 	}
 	return end, nil
 }
+
+var errHeld = errors.New("the reader holds as much as it may, and has not released it")
 
 var errEndsEarlier = errors.New("the partition ends before the offset to replay to")

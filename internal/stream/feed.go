@@ -46,7 +46,9 @@ type chunk struct {
 // fetches (one queued, one being read) and twice their size decompressed:
 //
 //	raw     ≤ maxBytes when a fetch is asked for, + maxBytes
-//	decoded < maxBytes when more is decoded,      + maxBytes or one batch
+//	decoded < maxBytes when more is decoded,      + maxBytes
+//
+// and, where a single batch is larger than maxBytes, that batch.
 type feed struct {
 	topic     string
 	partition int32
@@ -218,10 +220,10 @@ func (f *feed) take() (*Batch, error) {
 			break
 		}
 		payload := whole[batchHeaderSize:]
-		if c := codec(h.attributes & codecMask); h.attributes&controlBit != 0 || h.next() <= from {
-			payload = nil
+		if c := codec(h.attributes & codecMask); h.attributes&controlBit != 0 || h.count == 0 || h.next() <= from {
+			payload = nil // nothing for us: compaction leaves headers without records behind
 		} else if c != codecNone {
-			buffer := takeBuffer(min(f.inflation*len(payload), 1<<largestBuffer))
+			buffer := takeBuffer(min(f.inflation*len(payload), defaultFetchBytes))
 			packed := len(payload)
 			if *buffer, err = decompress((*buffer)[:0], payload, c); err != nil {
 				break
@@ -230,10 +232,11 @@ func (f *feed) take() (*Batch, error) {
 			payload = *buffer
 			b.buffers = append(b.buffers, buffer)
 			b.bytes += cap(*buffer)
+			used += cap(*buffer)
 		} else {
 			views = true
+			used += len(payload)
 		}
-		used += len(payload)
 		if payload != nil {
 			if err = d.add(&h, payload, f.topic, f.partition, from); err != nil {
 				break

@@ -22,7 +22,7 @@ type GroupOptions struct {
 	Topics []string
 	// MaxBytes bounds the bytes of one partition's fetch (default 1 MiB). A partition holds at
 	// most two fetches and, where they are compressed, as much again decompressed: memory is at
-	// most partitions × 4 × MaxBytes.
+	// most partitions × 4 × MaxBytes, as long as no single batch is larger than MaxBytes.
 	MaxBytes int
 	// Window bounds records that are handed out but not done, per partition (default 65,536).
 	Window int

@@ -143,8 +143,15 @@ type decoded struct {
 }
 
 // add decodes the records of one batch whose payload (decompressed) is given, leaving out those
-// before offset from. Keys, values and header values point into payload.
-func (d *decoded) add(h *batchHeader, payload []byte, topic string, partition int32, from int64) error {
+// before offset from. Keys, values and header values point into payload. After an error none of
+// the batch's records is there.
+func (d *decoded) add(h *batchHeader, payload []byte, topic string, partition int32, from int64) (err error) {
+	records, headers := len(d.records), len(d.headers)
+	defer func() {
+		if err != nil {
+			d.records, d.headers = d.records[:records], d.headers[:headers]
+		}
+	}()
 	r := varintReader{b: payload}
 	for i := range h.count {
 		size := r.varint()
