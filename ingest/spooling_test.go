@@ -61,6 +61,7 @@ func FuzzDecodeMessage(f *testing.F) {
 type switchable struct {
 	mu       sync.Mutex
 	away     bool
+	asked    int // appends while away
 	messages []stream.Message
 	refuse   map[string]error // by key
 }
@@ -73,6 +74,7 @@ func (k *switchable) Enqueue(ctx context.Context, m stream.Message, done func(st
 		return nil
 	}
 	if k.away {
+		k.asked++
 		at, _ := ctx.Deadline()
 		time.AfterFunc(min(time.Until(at), 200*time.Millisecond), func() { done(stream.Position{}, stream.ErrUnknown) })
 		return nil
@@ -128,24 +130,23 @@ func TestKafkaAway(t *testing.T) {
 	broker := &switchable{away: true}
 	over := spooling(t, broker, spool.Options{Segment: 8 << 10})
 	h := testHandler(t, testEndpoints, &keeper{kafka: broker, spool: over, after: 100 * time.Millisecond}, io.Discard)
-	send := func(body string) time.Duration {
+	send := func(body string) {
 		t.Helper()
-		began := time.Now()
 		w := httptest.NewRecorder()
 		h.ServeHTTP(w, request("POST", "/v1/callbacks/open", body))
 		if w.Code != 200 {
 			t.Fatalf("answer %d: %s", w.Code, w.Body)
 		}
-		return time.Since(began)
 	}
 	var want []string
 	for i := range 100 {
 		body := strconv.Itoa(i) + strings.Repeat(" ", 200)
 		want = append(want, body)
-		took := send(body)
-		if i > 0 && took > 90*time.Millisecond {
-			t.Errorf("callback %d waited %s for a Kafka that is known to be away", i, took)
-		}
+		send(body)
+	}
+	// The clock of a busy machine says little; whom was asked says it all.
+	if broker.asked != 1 {
+		t.Errorf("%d callbacks waited for a Kafka that is known to be away, want only the first", broker.asked)
 	}
 	marked := time.Now()
 	if got := over.before(marked); !got.Before(marked) {
