@@ -36,6 +36,8 @@ type book struct {
 	running bool
 	starts  map[string]time.Time // of subscriptions whose begin is known
 
+	dirty []*lane // that have moved since they were last saved
+
 	saving sync.Mutex // one save after the other: an older commit must not land after a newer
 }
 
@@ -219,6 +221,22 @@ func (b *book) begun(ctx context.Context, id string) (time.Time, bool, error) {
 		}
 	}
 	return begun, known, nil
+}
+
+// moved notes that a lane has something to commit.
+func (b *book) moved(l *lane) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.dirty = append(b.dirty, l)
+}
+
+// takeMoved gives the lanes that have moved.
+func (b *book) takeMoved() []*lane {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	moved := b.dirty
+	b.dirty = nil
+	return moved
 }
 
 // save commits what lanes have got done; all says whether it is due or not. A commit that fails

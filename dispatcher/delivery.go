@@ -51,25 +51,24 @@ type origin interface {
 	finish(offset int64)
 	// count says how many attempts the record has had.
 	count(offset int64, attempts int)
-	// shed says that the delivery left the memory without being done. It must be read again.
-	shed(offset int64)
-	// rereads says whether shed deliveries may be read again soon: a tier's can't.
-	rereads() bool
+	// shed says that the delivery left the memory without being done: it must come again.
+	shed(d *delivery)
 }
 
 // delivery is one event on its way to one subscriber.
 type delivery struct {
-	item        *item
-	from        origin
-	offset      int64  // of the record at its origin
-	chain       string // deliveries of one chain go one after the other; "" is none
-	attempts    int    // counted so far
-	firstFailed time.Time
-	lastFailed  time.Time
-	lastReason  string
-	seq         uint64    // order of admission
-	due         time.Time // while delayed
-	alone       bool      // not to be batched with others: a batch with it was refused
+	item         *item
+	from         origin
+	subscription string
+	offset       int64  // of the record at its origin
+	chain        string // deliveries of one chain go one after the other; "" is none
+	attempts     int    // counted so far
+	firstFailed  time.Time
+	lastFailed   time.Time
+	lastReason   string
+	seq          uint64    // order of admission
+	due          time.Time // while delayed
+	alone        bool      // not to be batched with others: a batch with it was refused
 }
 
 // delayed is a heap of deliveries by due time.
@@ -94,15 +93,15 @@ func ownHeader(key string) bool {
 
 // retryMessage is the delivery as a record of a retry tier: the event as it was, and beside it
 // whose it is and what it has been through.
-func retryMessage(subscription string, d *delivery, topic string) stream.Message {
+func retryMessage(d *delivery, topic string) stream.Message {
 	m := originalMessage(d.item, topic)
-	m.Headers = append(m.Headers, deliveryHeaders(subscription, d)...)
+	m.Headers = append(m.Headers, deliveryHeaders(d)...)
 	return m
 }
 
 // deadMessage is the delivery as a dead letter.
-func deadMessage(subscription string, d *delivery, class schemas.DeadReason, version string) stream.Message {
-	m := retryMessage(subscription, d, schemas.TopicDispatchDead)
+func deadMessage(d *delivery, class schemas.DeadReason, version string) stream.Message {
+	m := retryMessage(d, schemas.TopicDispatchDead)
 	first := d.firstFailed
 	m.Headers = append(m.Headers, deadHeaders(class, d.lastReason, d.item.topic, d.item.partition, d.item.offset, first, version)...)
 	return m
@@ -132,9 +131,9 @@ func originalMessage(it *item, topic string) stream.Message {
 
 func text(key, value string) stream.Header { return stream.Header{Key: key, Value: []byte(value)} }
 
-func deliveryHeaders(subscription string, d *delivery) []stream.Header {
+func deliveryHeaders(d *delivery) []stream.Header {
 	return []stream.Header{
-		text(schemas.HeaderSubscription, subscription),
+		text(schemas.HeaderSubscription, d.subscription),
 		text(schemas.HeaderAttempts, strconv.Itoa(d.attempts)),
 		text(schemas.HeaderOriginTopic, d.item.topic),
 		text(schemas.HeaderOriginPart, strconv.Itoa(int(d.item.partition))),

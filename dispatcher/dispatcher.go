@@ -169,9 +169,14 @@ func (d *dispatcher) note() string {
 // crash, so it commits as often as is cheap: a round may take a tenth of the time, ten rounds a
 // second at most. A thousand busy lanes take most of a second, and are committed once a second.
 func (d *dispatcher) commit(ctx context.Context) error {
+	swept := time.Now()
 	for wait := commitSoonest; until(ctx, time.Now().Add(wait)); {
 		began := time.Now()
-		d.book.save(ctx, d.lanes(), false)
+		lanes := d.book.takeMoved()
+		if began.Sub(swept) >= commitPassEvery {
+			swept, lanes = began, d.lanes()
+		}
+		d.book.save(ctx, lanes, false)
 		wait = min(max(10*time.Since(began), commitSoonest), commitEvery)
 	}
 	return nil

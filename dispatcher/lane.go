@@ -68,7 +68,7 @@ func (l *lane) handOver(it *item, offset int64) bool {
 	if !wanted {
 		return true
 	}
-	d := &delivery{item: it, from: l, offset: offset, attempts: attempts}
+	d := &delivery{item: it, from: l, subscription: l.s.sub.ID, offset: offset, attempts: attempts}
 	switch l.s.sub.Config.Ordering {
 	case schemas.OrderKey:
 		d.chain = l.p.name + "\x00" + string(it.key)
@@ -232,25 +232,27 @@ func (l *lane) finish(offset int64) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.progress.finish(offset)
-	l.moved = true
+	l.hasMoved()
 }
 
 func (l *lane) count(offset int64, attempts int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.progress.count(offset, attempts)
-	l.moved = true
+	l.hasMoved()
 }
 
-func (l *lane) shed(offset int64) {
+func (l *lane) shed(d *delivery) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.progress.unload(offset)
-	l.atHead = false
-	l.read = min(l.read, offset)
-	if at := l.progress.watermark(); l.read > at {
-		l.read = at
+	if l.closed {
+		return // its next owner finds the record open
 	}
+	l.progress.unload(d.offset)
+	if l.atHead {
+		l.atHead, l.read = false, d.offset
+	}
+	l.read = min(l.read, d.offset)
 	if l.reading {
 		l.rewound = true
 	} else if l.s.await(l) {
@@ -258,7 +260,13 @@ func (l *lane) shed(offset int64) {
 	}
 }
 
-func (l *lane) rereads() bool { return true }
+// hasMoved has the lane committed soon; l.mu is held.
+func (l *lane) hasMoved() {
+	if !l.moved && !l.closed {
+		l.moved = true
+		l.p.d.book.moved(l)
+	}
+}
 
 // close ends the lane: nothing more is handed over, no attempt begins. quiet tells when the last
 // one has ended.
@@ -310,7 +318,7 @@ func (l *lane) committed(c stream.Commit, now time.Time, err error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if err != nil {
-		l.moved = true
+		l.hasMoved()
 		return
 	}
 	l.saved, l.savedAt = c, now

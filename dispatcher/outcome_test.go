@@ -91,10 +91,34 @@ func TestNextStep(t *testing.T) {
 		{"ordered ends too", in, bad, 4, true, decision{step: stepDead, attempts: 5, class: schemas.DeadExhausted}},
 		{"one try, no tier", none, bad, 0, true, decision{step: stepDead, attempts: 1, class: schemas.DeadExhausted}},
 	} {
-		got := c.plan.next(c.outcome, c.attempts, c.counts, 0)
+		got := c.plan.next(c.outcome, c.attempts, c.counts, true, 0)
 		if diff := cmp.Diff(c.want, got, cmp.AllowUnexported(decision{})); diff != "" {
 			t.Errorf("%s: %s", c.name, diff)
 		}
+	}
+}
+
+// Where nothing shows that the endpoint is well, the longer tiers come before the dead letter.
+func TestNextStepOnAQuietLane(t *testing.T) {
+	p := plan{retry: schemas.Retry{Tries: 3, Tiers: []schemas.Span{schemas.Span(30 * time.Second)}}}
+	var steps []string
+	for attempts := 2; ; attempts++ {
+		d := p.next(outcome{verdict: suspect}, attempts, true, false, 0)
+		steps = append(steps, d.step.String()+" "+d.tier.Delay.String())
+		if d.step == stepDead {
+			break
+		}
+	}
+	want := []string{"park 30s", "park 2m0s", "park 10m0s", "park 1h0m0s", "park 6h0m0s", "dead 0s"}
+	if diff := cmp.Diff(want, steps); diff != "" {
+		t.Error(diff)
+	}
+	if d := p.next(outcome{verdict: suspect}, 4, true, true, 0); d.step != stepDead {
+		t.Errorf("with a healthy endpoint: %v", d.step)
+	}
+	p.retry.Tiers = nil
+	if d := p.next(outcome{verdict: suspect}, 2, true, false, 0); d.step != stepDead {
+		t.Errorf("without tiers: %v", d.step)
 	}
 }
 

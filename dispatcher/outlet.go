@@ -20,8 +20,8 @@ import (
 )
 
 // park writes a delivery to a retry tier.
-func (d *dispatcher) park(ctx context.Context, s *subscriber, one *delivery, tier schemas.RetryTier) error {
-	err := d.append(ctx, retryMessage(s.sub.ID, one, tier.Topic))
+func (d *dispatcher) park(ctx context.Context, one *delivery, tier schemas.RetryTier) error {
+	err := d.append(ctx, retryMessage(one, tier.Topic))
 	if err == nil {
 		d.metrics.parked.Add(ctx, 1, metric.WithAttributes(attribute.String("tier", tier.Delay.String())))
 	}
@@ -29,11 +29,11 @@ func (d *dispatcher) park(ctx context.Context, s *subscriber, one *delivery, tie
 }
 
 // bury writes a delivery to the dead-letter topic.
-func (d *dispatcher) bury(ctx context.Context, s *subscriber, one *delivery, class schemas.DeadReason) error {
-	err := d.append(ctx, deadMessage(s.sub.ID, one, class, d.host.Version))
+func (d *dispatcher) bury(ctx context.Context, one *delivery, class schemas.DeadReason) error {
+	err := d.append(ctx, deadMessage(one, class, d.host.Version))
 	if err == nil {
-		d.metrics.dead.Add(ctx, 1, metric.WithAttributes(attribute.String("subscription", s.sub.ID), attribute.String("class", string(class))))
-		d.host.Log.Warn("event given up", "subscription", s.sub.ID, "class", class, "reason", one.lastReason, "attempts", one.attempts,
+		d.metrics.dead.Add(ctx, 1, metric.WithAttributes(attribute.String("subscription", one.subscription), attribute.String("class", string(class))))
+		d.host.Log.Warn("event given up", "subscription", one.subscription, "class", class, "reason", one.lastReason, "attempts", one.attempts,
 			"event_id", one.item.event.ID, "event_source", one.item.event.Source, "event_type", one.item.event.Type,
 			"topic", one.item.topic, "partition", one.item.partition, "offset", one.item.offset)
 	}
@@ -89,9 +89,9 @@ func (d *dispatcher) insist(ctx context.Context, doing string, do func(context.C
 // attempted reports an ended attempt: one log line, metrics, and an event for those who ask
 // later. A success is logged at debug: it stands on heed.dispatch.attempts, and a busy
 // dispatcher has thousands a second.
-func (d *dispatcher) attempted(s *subscriber, one *delivery, a attempt) {
+func (d *dispatcher) attempted(one *delivery, a attempt) {
 	ctx := context.Background()
-	d.metrics.attempt(ctx, s.sub.ID, a.outcome.verdict)
+	d.metrics.attempt(ctx, one.subscription, a.outcome.verdict)
 	if a.outcome.verdict == taken {
 		d.metrics.age.Record(ctx, max(a.started.Add(a.duration).Sub(recorded(one.item)).Seconds(), 0))
 	}
@@ -101,14 +101,14 @@ func (d *dispatcher) attempted(s *subscriber, one *delivery, a attempt) {
 	}
 	if d.host.Log.Enabled(ctx, level) {
 		d.host.Log.LogAttrs(ctx, level, "attempt",
-			slog.String("subscription", s.sub.ID), slog.String("outcome", a.outcome.verdict.String()), slog.String("reason", a.outcome.reason),
+			slog.String("subscription", one.subscription), slog.String("outcome", a.outcome.verdict.String()), slog.String("reason", a.outcome.reason),
 			slog.Int("status", a.outcome.status), slog.String("next", a.decision.step.String()), slog.Int("attempt", a.number), slog.Bool("probe", a.probe),
 			slog.Duration("retry_after", a.outcome.retryAfter), slog.Duration("duration", a.duration),
 			slog.String("event_id", one.item.event.ID), slog.String("event_source", one.item.event.Source), slog.String("event_type", one.item.event.Type),
 			slog.String("topic", one.item.topic), slog.Int("partition", int(one.item.partition)), slog.Int64("offset", one.item.offset))
 	}
 	data, err := json.Marshal(schemas.DeliveryAttempt{
-		Subscription: s.sub.ID,
+		Subscription: one.subscription,
 		Event:        schemas.AttemptedEvent{ID: one.item.event.ID, Source: one.item.event.Source, Type: one.item.event.Type},
 		Attempt:      a.number, Outcome: schemas.AttemptOutcome(a.outcome.verdict.String()), Reason: a.outcome.reason, Status: a.outcome.status,
 		Next: a.decision.step.String(), StartedAt: a.started.UTC(), Duration: a.duration.Seconds(),
@@ -118,11 +118,11 @@ func (d *dispatcher) attempted(s *subscriber, one *delivery, a attempt) {
 		return
 	}
 	event := stream.Event{
-		ID: rand.Text(), Source: "heed/dispatcher/" + s.sub.ID, Type: schemas.DeliveryAttempted.Type(), Time: a.started,
+		ID: rand.Text(), Source: "heed/dispatcher/" + one.subscription, Type: schemas.DeliveryAttempted.Type(), Time: a.started,
 		ContentType: "application/json", Data: data,
 		Extensions: []stream.Extension{{Name: schemas.ExtCausationID, Value: one.item.event.ID}},
 	}
-	err = d.writer.Enqueue(d.hard, event.Message(schemas.TopicDispatchAttempts, []byte(s.sub.ID)), func(_ stream.Position, err error) {
+	err = d.writer.Enqueue(d.hard, event.Message(schemas.TopicDispatchAttempts, []byte(one.subscription)), func(_ stream.Position, err error) {
 		if err != nil {
 			d.metrics.unreported.Add(ctx, 1)
 		}

@@ -131,6 +131,7 @@ func (p *partition) begin(ctx context.Context, r *roster) error {
 func (p *partition) place(l *lane) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	l.hasMoved() // where it begins is committed soon, or it would begin elsewhere after a crash
 	if l.progress.openCount() == 0 && l.read >= p.pos {
 		l.atHead = true
 		return
@@ -168,7 +169,6 @@ func (p *partition) load(ctx context.Context, r *roster, subs []*subscriber) ([]
 				l.progress = progress{next: bounds.First, started: l.progress.started}
 				l.read = bounds.First
 			}
-			l.moved = true // what is new to Kafka is committed soon
 			lanes[slices.Index(r.subs, s)] = l
 		}
 		return nil

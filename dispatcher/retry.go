@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"slices"
 	"time"
 
 	"github.com/heedhq/heed/schemas"
@@ -44,11 +45,14 @@ type decision struct {
 }
 
 // next decides after an attempt that ended with o. attempts is how many were counted before;
-// counts says that this one is the event's own: the endpoint took others meanwhile, so the
-// fault is the event's. chance is in [0,1).
+// counts says that this one is the event's own; healthy, that the endpoint took another event
+// since this one failed first. chance is in [0,1).
 //
-// The first Tries attempts come quickly; then each tier gives one more.
-func (p plan) next(o outcome, attempts int, counts bool, chance float64) decision {
+// The first Tries attempts come quickly; then each tier gives one more. Only where the endpoint is
+// known to be well is the event to blame when they are used up. On a lane so quiet that nothing
+// tells, the longer tiers are gone through as well: an endpoint that is ill for some hours must
+// not turn its few events into dead letters.
+func (p plan) next(o outcome, attempts int, counts, healthy bool, chance float64) decision {
 	switch o.verdict {
 	case taken:
 		return decision{step: stepDone, attempts: attempts + 1}
@@ -64,20 +68,27 @@ func (p plan) next(o outcome, attempts int, counts bool, chance float64) decisio
 	if attempts < p.retry.Tries {
 		return decision{step: stepAgain, attempts: attempts, wait: max(o.retryAfter, fullJitter(firstWait, slowestWait, attempts-1, chance))}
 	}
-	tier := attempts - p.retry.Tries // how many tiers it has been through
-	if tier >= len(p.retry.Tiers) {
+	tiers := p.tiers(healthy)
+	at := attempts - p.retry.Tries // how many tiers it has been through
+	switch {
+	case at >= len(tiers):
 		return decision{step: stepDead, attempts: attempts, class: schemas.DeadExhausted}
+	case p.ordered:
+		return decision{step: stepAgain, attempts: attempts, wait: max(o.retryAfter, tiers[at].Delay)}
 	}
-	delay := time.Duration(p.retry.Tiers[tier])
-	if p.ordered {
-		return decision{step: stepAgain, attempts: attempts, wait: max(o.retryAfter, delay)}
-	}
+	return decision{step: stepPark, attempts: attempts, tier: tiers[at]}
+}
+
+// tiers lists the tiers that the event goes through: those of the subscription, and where its
+// endpoint is not known to be well, the longer ones too.
+func (p plan) tiers(healthy bool) (tiers []schemas.RetryTier) {
+	own := p.retry.Tiers
 	for _, t := range schemas.RetryTiers() {
-		if t.Delay == delay {
-			return decision{step: stepPark, attempts: attempts, tier: t}
+		if slices.Contains(own, schemas.Span(t.Delay)) || !healthy && len(own) > 0 && schemas.Span(t.Delay) > own[len(own)-1] {
+			tiers = append(tiers, t)
 		}
 	}
-	return decision{step: stepDead, attempts: attempts, class: schemas.DeadExhausted}
+	return tiers
 }
 
 // counts says whether a failed attempt is the event's own. A suspect one is while the circuit is

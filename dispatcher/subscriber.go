@@ -18,12 +18,12 @@ import (
 // ledger is where a subscriber writes what became of events. Each call returns when Kafka has
 // acknowledged it; an error means that the event is not done.
 type ledger interface {
-	park(ctx context.Context, s *subscriber, d *delivery, tier schemas.RetryTier) error
-	bury(ctx context.Context, s *subscriber, d *delivery, class schemas.DeadReason) error
+	park(ctx context.Context, d *delivery, tier schemas.RetryTier) error
+	bury(ctx context.Context, d *delivery, class schemas.DeadReason) error
 	// attempted reports one ended attempt; it does not wait.
-	attempted(s *subscriber, d *delivery, a attempt)
+	attempted(d *delivery, a attempt)
 	// gone notes that the endpoint wants nothing more; it does not wait.
-	gone(s *subscriber)
+	gone(subscription string)
 }
 
 // attempt is one ended attempt of one delivery.
@@ -339,7 +339,8 @@ func (s *subscriber) settle(batch []*delivery, a attempt) {
 	if !interrupted {
 		opened = s.circuit.ended(now, o, a.probe, rand.Float64())
 		for i, d := range batch {
-			decisions[i] = s.plan.next(o, d.attempts, counts(o, a.probe, d.lastFailed, s.lastTaken), rand.Float64())
+			healthy := !d.firstFailed.IsZero() && s.lastTaken.After(d.firstFailed)
+			decisions[i] = s.plan.next(o, d.attempts, counts(o, a.probe, d.lastFailed, s.lastTaken), healthy, rand.Float64())
 		}
 		if o.verdict == taken || o.verdict == refused {
 			s.lastTaken = now
@@ -354,7 +355,7 @@ func (s *subscriber) settle(batch []*delivery, a attempt) {
 	}
 	s.mu.Unlock()
 	if o.verdict == gone {
-		s.ledger.gone(s)
+		s.ledger.gone(s.sub.ID)
 	}
 
 	done := make([]bool, len(batch))
@@ -364,7 +365,7 @@ func (s *subscriber) settle(batch []*delivery, a attempt) {
 			d.alone, a.decision = true, decision{step: stepAgain, attempts: d.attempts}
 		}
 		if !interrupted {
-			s.ledger.attempted(s, d, a)
+			s.ledger.attempted(d, a)
 		}
 		done[i] = s.carryOut(d, a, now)
 		decisions[i] = a.decision
@@ -390,7 +391,7 @@ func (s *subscriber) settle(batch []*delivery, a attempt) {
 	}
 	s.mu.Unlock()
 	for _, d := range shed {
-		d.from.shed(d.offset)
+		d.from.shed(d)
 	}
 	for _, d := range batch {
 		d.from.end()
@@ -413,9 +414,9 @@ func (s *subscriber) carryOut(d *delivery, a attempt, now time.Time) bool {
 	switch a.decision.step {
 	case stepDone:
 	case stepPark:
-		err = s.ledger.park(s.ctx, s, d, a.decision.tier)
+		err = s.ledger.park(s.ctx, d, a.decision.tier)
 	case stepDead:
-		err = s.ledger.bury(s.ctx, s, d, a.decision.class)
+		err = s.ledger.bury(s.ctx, d, a.decision.class)
 	default:
 		return false
 	}
@@ -427,9 +428,8 @@ func (s *subscriber) carryOut(d *delivery, a attempt, now time.Time) bool {
 }
 
 // shedding takes out of memory what a held subscriber need not keep: all but the oldest few,
-// which it is probed with; of a paused or disabled one, everything. Only what can be read again
-// goes. Since the youngest go first, a chain loses its end, never its middle. s.mu is held; the
-// caller tells the origins.
+// which it is probed with; of a paused or disabled one, everything. Since the youngest go first,
+// a chain loses its end, never its middle. s.mu is held; the caller tells the origins.
 func (s *subscriber) shedding() []*delivery {
 	keep := probeCandidates
 	if s.paused || s.disabled != "" || s.closed {
@@ -442,7 +442,7 @@ func (s *subscriber) shedding() []*delivery {
 	}
 	slices.Sort(ages)
 	oldestShed := ages[keep]
-	return s.remove(func(d *delivery) bool { return d.seq >= oldestShed && d.from.rereads() })
+	return s.remove(func(d *delivery) bool { return d.seq >= oldestShed })
 }
 
 // remove takes those deliveries out of memory that are not in flight and that which says;
@@ -535,20 +535,28 @@ func (s *subscriber) set(paused bool, disabled string) {
 	}
 	s.mu.Unlock()
 	for _, d := range shed {
-		d.from.shed(d.offset)
+		d.from.shed(d)
 	}
 	s.callLanes()
 }
 
-// close ends the subscriber: nothing is admitted or sent any more.
+// close ends the subscriber: nothing is admitted or sent any more, and what waited goes back to
+// where it came from.
 func (s *subscriber) close() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	s.closed = true
 	if s.timer != nil {
 		s.timer.Stop()
 	}
 	clear(s.waiting)
+	shed := s.shedding()
+	s.mu.Unlock()
+	for _, d := range shed {
+		d.from.shed(d)
+	}
+	if t, ok := s.trip.(*http.Transport); ok {
+		t.CloseIdleConnections()
+	}
 }
 
 // state says how the subscriber is, and why.

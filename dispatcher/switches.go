@@ -57,10 +57,10 @@ func (d *dispatcher) obey(is schemas.SubscriptionSwitch) {
 }
 
 // gone disables a subscription whose endpoint said 410.
-func (d *dispatcher) gone(s *subscriber) {
-	is := schemas.SubscriptionSwitch{Subscription: s.sub.ID, Disabled: "gone", By: "dispatcher", At: time.Now().UTC()}
+func (d *dispatcher) gone(subscription string) {
+	is := schemas.SubscriptionSwitch{Subscription: subscription, Disabled: "gone", By: "dispatcher", At: time.Now().UTC()}
 	d.switches.put(is)
-	d.host.Log.Warn("subscription disabled: its endpoint answered 410", "subscription", s.sub.ID)
+	d.host.Log.Warn("subscription disabled: its endpoint answered 410", "subscription", subscription)
 	d.tasks.Go(func() {
 		_ = d.insist(d.hard, "writing to "+schemas.TopicSubscriptions, func(ctx context.Context) error { return d.flip(ctx, is) })
 	})

@@ -20,8 +20,19 @@ type tierPart struct {
 
 func (t *tierPart) finish(offset int64) { t.part.Done(offset) }
 func (t *tierPart) count(int64, int)    {} // the attempts stand on the record of the next tier
-func (t *tierPart) shed(int64)          {}
-func (t *tierPart) rereads() bool       { return false }
+
+// shed sends the event through its tier once more, which counts no attempt.
+func (t *tierPart) shed(one *delivery) {
+	t.d.tasks.Go(func() {
+		if !t.begin() {
+			return // its next owner reads it again
+		}
+		defer t.end()
+		if err := t.d.append(t.d.hard, retryMessage(one, t.tier.Topic)); err == nil {
+			t.finish(one.offset)
+		}
+	})
+}
 
 // retry is the worker of a retry tier's partition.
 func (d *dispatcher) retry(drain context.Context, part *stream.Assigned) error {
@@ -92,11 +103,10 @@ func (t *tierPart) handle(ctx context.Context, r *stream.Record) error {
 		t.part.Done(r.Offset)
 		return nil
 	}
-	delivery.from = t
+	delivery.from, delivery.subscription = t, id
 	s := t.d.current().byID(id)
 	if s == nil {
-		gone := &subscriber{sub: &schemas.Subscription{ID: id}}
-		if err := t.d.bury(ctx, gone, delivery, schemas.DeadRemoved); err != nil {
+		if err := t.d.bury(ctx, delivery, schemas.DeadRemoved); err != nil {
 			return err
 		}
 		t.part.Done(r.Offset)
@@ -105,7 +115,7 @@ func (t *tierPart) handle(ctx context.Context, r *stream.Record) error {
 	if state, _ := s.state(); state == "live" && s.admit(delivery) {
 		return nil
 	}
-	if err := t.d.park(ctx, s, delivery, t.tier); err != nil {
+	if err := t.d.park(ctx, delivery, t.tier); err != nil {
 		return err
 	}
 	t.part.Done(r.Offset)

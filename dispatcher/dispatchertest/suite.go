@@ -82,6 +82,8 @@ func poison(t *testing.T, s *Stand) {
 	sink.AwaitAll(t, 20*time.Second, src, 50, 100)
 	d.Halt() // the budget survives a restart: one more try, after the tier, and no other
 	s.Start(Subscription(src, src, sink.URL, "start: earliest, retry: {tries: 3, tiers: [30s]}"))
+	s.Send(src, 100, 150) // the new one, too, must see that the endpoint is well
+	sink.AwaitAll(t, 20*time.Second, src, 100, 150)
 	Eventually(t, 60*time.Second, "a dead letter", func() bool { return len(s.Dead(src)) == 1 })
 	letter := s.Dead(src)[0]
 	if class := string(letter.Header(schemas.HeaderDeadClass)); class != string(schemas.DeadExhausted) {
