@@ -19,7 +19,7 @@ type config struct {
 func (c *config) declare(v *env.Vars) {
 	c.kafka.Declare(v)
 	v.Secret(&c.pseudonymKey, "HEED_PSEUDONYM_KEY", "Key of the pseudonyms that stand for people in event subjects and keys: 64 hex digits; several, newest first, while it is being changed. The same for ingest, normalizer and consent. Required, here or as a file.")
-	v.Int(&c.window, "HEED_NORMALIZER_WINDOW", 32768, 0, "Recent events that are remembered per partition, to drop what a provider sends again (about 60 bytes each); 0 drops nothing.")
+	v.Int(&c.window, "HEED_NORMALIZER_WINDOW", 32768, 0, "Recent events that are remembered per partition, to drop what a provider sends again (16 bytes each); 0 drops nothing.")
 }
 
 func (c *config) check() (err error) {

@@ -287,8 +287,8 @@ func TestWindowDropsOnlyWhatIsAcknowledged(t *testing.T) {
 }
 
 func TestWindowForgetsTheOldest(t *testing.T) {
-	w := newWindow(3)
-	keys := make([]seenKey, 5)
+	w := newWindow(row) // one row
+	keys := make([]seenKey, 6)
 	for i := range keys {
 		keys[i] = w.key(&stream.Event{ID: string(rune('a' + i))})
 		w.add(keys[i])
@@ -299,8 +299,10 @@ func TestWindowForgetsTheOldest(t *testing.T) {
 			t.Errorf("event %d: known %v", i, w.has(k))
 		}
 	}
-	if len(w.ring) != 3 || len(w.set) != 3 {
-		t.Errorf("the window holds %d and %d", len(w.ring), len(w.set))
+	if none := newWindow(0); none.has(keys[0]) {
+		t.Error("a window of 0 knows something")
+	} else if none.add(keys[0]); none.has(keys[0]) {
+		t.Error("a window of 0 remembers")
 	}
 }
 

@@ -20,7 +20,10 @@ func ReadRaw(rec *stream.Record) (adapter.Raw, Envelope, error) { return new(Rea
 // repeats all about its endpoint. The zero Reader is ready; it is for one goroutine.
 type Reader struct {
 	origins map[string]schemas.Origin // by the headers that say it
-	key     []byte
+	key     []byte                    // those of this record
+
+	lastKey []byte // those of the record before: most often the same
+	last    schemas.Origin
 }
 
 // maxOrigins bounds what a Reader remembers; beyond it, it begins anew.
@@ -85,7 +88,11 @@ var rawType = schemas.CallbackReceived.Type()
 
 // origin is the endpoint that the record's headers describe; r.key holds them.
 func (r *Reader) origin(rec *stream.Record) (schemas.Origin, error) {
+	if r.origins != nil && bytes.Equal(r.key, r.lastKey) {
+		return r.last, nil
+	}
 	if known, ok := r.origins[string(r.key)]; ok {
+		r.lastKey, r.last = append(r.lastKey[:0], r.key...), known
 		return known, nil
 	}
 	origin, err := schemas.OriginOf(func(name string) string { return string(rec.Header("ce_" + name)) })
