@@ -197,6 +197,8 @@ func (v *Vars) Help(w io.Writer) {
 	for _, one := range v.vars {
 		note := ""
 		switch {
+		case one.required && one.instead != "":
+			note = " (required, here or by " + one.instead + ")"
 		case one.required:
 			note = " (required)"
 		case one.def != "":

@@ -166,9 +166,7 @@ func (p process) run(ctx context.Context, stage Stage) int {
 	for _, arg := range args {
 		switch arg {
 		case "--help", "-h", "-help":
-			fmt.Fprintf(stdout, "%s\n\nUsage: %s [--help | --check | --version]\n\nConfiguration comes from the environment only:\n\n", stage.Doc, stage.Name)
-			vars.Help(stdout)
-			fmt.Fprintf(stdout, "\nOpenTelemetry's own variables (OTEL_...) hold as its documentation says.\n")
+			stage.Help(stdout)
 			return 0
 		case "--version", "-version":
 			fmt.Fprintf(stdout, "%s %s\n", stage.Name, Version())
@@ -231,6 +229,20 @@ func reloadOnSignal(r *Running, over <-chan struct{}) {
 			return
 		}
 	}
+}
+
+// Help prints what --help prints: the manual, and every variable.
+func (s Stage) Help(w io.Writer) {
+	vars, _ := s.declare()
+	fmt.Fprintf(w, "%s\n\nUsage: %s [--help | --check | --version]\n\nConfiguration comes from the environment only:\n\n", s.Doc, s.Name)
+	vars.Help(w)
+	fmt.Fprintf(w, "\nOpenTelemetry's own variables (OTEL_...) hold as its documentation says; nothing is pushed without\nOTEL_EXPORTER_OTLP_ENDPOINT or one of its kind.\n")
+}
+
+// Variables lists the names of every variable that the stage reads.
+func (s Stage) Variables() []string {
+	vars, _ := s.declare()
+	return vars.Names()
 }
 
 type shell struct {
