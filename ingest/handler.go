@@ -115,8 +115,9 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *c
 		w.Header().Set("Connection", "close")
 		return refuse(tooSlow, http.StatusRequestTimeout, "too_slow", "The body did not come in time.", 0)
 	default:
-		done.outcome = aborted
-		return done
+		// Said also to who is gone: without an answer net/http would make it a 200.
+		w.Header().Set("Connection", "close")
+		return refuse(aborted, http.StatusBadRequest, "body_broken", "The body ended before it was whole, or is not what its header says.", 0)
 	}
 	body := c.body()
 	done.size = len(body)

@@ -422,7 +422,7 @@ func TestUnknownLength(t *testing.T) {
 	}{
 		{"one byte at a time", iotest.OneByteReader(strings.NewReader(strings.Repeat("ab", 5000))), 200, 1},
 		{"endless", endless{}, 413, 0},
-		{"broken off", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)), 200, 0},
+		{"broken off", io.MultiReader(strings.NewReader("{"), iotest.ErrReader(io.ErrUnexpectedEOF)), 400, 0},
 	} {
 		r := httptest.NewRequest("POST", "/v1/callbacks/open", c.body)
 		r.ContentLength = -1

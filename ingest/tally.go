@@ -26,7 +26,7 @@ const (
 	rateLimited                 // 429: over the endpoint's own rate
 	overCapacity                // 503: in-flight bytes
 	notKept                     // 503: neither Kafka nor spool took it in time
-	aborted                     // the client went away
+	aborted                     // 400: the client went away, or its body is not framed as HTTP asks
 	outcomes
 )
 

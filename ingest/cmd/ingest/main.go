@@ -6,7 +6,7 @@
 // within HEED_INGEST_SPOOL_AFTER, on the disk of HEED_INGEST_SPOOL_DIR, from where it goes to
 // Kafka later, in order. It answers within 2 s.
 //
-// It refuses with a problem document (RFC 9457): 401 what fails the endpoint's verification,
+// It refuses with a problem document (RFC 9457): 400 a body that breaks off, 401 what fails the endpoint's verification,
 // 404 an unknown endpoint, 405 another method, 408 a body that takes longer than
 // HEED_INGEST_READ_TIMEOUT, 413 a body over HEED_INGEST_MAX_BODY, 429 what is over the
 // endpoint's own rate, and 503 with Retry-After when it can't keep the callback for certain.
