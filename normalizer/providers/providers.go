@@ -5,7 +5,7 @@ package providers
 import (
 	"github.com/heedhq/heed/normalizer/adapter"
 	"github.com/heedhq/heed/normalizer/providers/exotel"
-	"github.com/heedhq/heed/normalizer/providers/googlerbm"
+	"github.com/heedhq/heed/normalizer/providers/google-rbm"
 	"github.com/heedhq/heed/normalizer/providers/kaleyra"
 	"github.com/heedhq/heed/normalizer/providers/meta"
 	"github.com/heedhq/heed/normalizer/providers/mobtexting"

@@ -15,7 +15,7 @@ import (
 func TestAllNamesEveryFolder(t *testing.T) {
 	var listed, folders []string
 	for _, a := range providers.All() {
-		listed = append(listed, strings.ReplaceAll(a.Provider(), "-", ""))
+		listed = append(listed, a.Provider())
 	}
 	entries, err := os.ReadDir(".")
 	if err != nil {
