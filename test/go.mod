@@ -17,6 +17,7 @@ replace github.com/heedhq/heed/dispatcher => ../dispatcher
 replace github.com/heedhq/heed/deploy => ../deploy
 
 require (
+	github.com/heedhq/heed/consent v0.0.0-00010101000000-000000000000
 	github.com/heedhq/heed/deploy v0.0.0-00010101000000-000000000000
 	github.com/heedhq/heed/ingest v0.0.0-00010101000000-000000000000
 	github.com/heedhq/heed/internal v0.0.0-00010101000000-000000000000
@@ -40,7 +41,6 @@ require (
 	github.com/goccy/go-yaml v1.19.2 // indirect
 	github.com/google/uuid v1.6.0 // indirect
 	github.com/grpc-ecosystem/grpc-gateway/v2 v2.30.0 // indirect
-	github.com/heedhq/heed/consent v0.0.0-00010101000000-000000000000 // indirect
 	github.com/json-iterator/go v1.1.12 // indirect
 	github.com/modern-go/concurrent v0.0.0-20180306012644-bacd9c7ef1dd // indirect
 	github.com/modern-go/reflect2 v1.0.2 // indirect
@@ -54,6 +54,7 @@ require (
 	github.com/redis/go-redis/extra/rediscmd/v9 v9.23.0 // indirect
 	github.com/redis/go-redis/extra/redisotel/v9 v9.23.0 // indirect
 	github.com/redis/go-redis/v9 v9.23.0 // indirect
+	github.com/santhosh-tekuri/jsonschema/v6 v6.0.3 // indirect
 	github.com/standard-webhooks/standard-webhooks/libraries v0.0.1 // indirect
 	github.com/yuin/gopher-lua v1.1.1 // indirect
 	go.opentelemetry.io/auto/sdk v1.2.1 // indirect
@@ -83,7 +84,7 @@ require (
 
 require (
 	github.com/cespare/xxhash/v2 v2.3.0 // indirect
-	github.com/google/go-cmp v0.7.0 // indirect
+	github.com/google/go-cmp v0.7.0
 	github.com/heedhq/heed/dispatcher v0.0.0-00010101000000-000000000000
 	github.com/heedhq/heed/normalizer v0.0.0-00010101000000-000000000000
 	github.com/klauspost/compress v1.20.3 // indirect
