@@ -8,6 +8,7 @@ import (
 	"io"
 	"maps"
 	"net/http"
+	"regexp"
 	"slices"
 	"strings"
 	"sync"
@@ -124,7 +125,7 @@ func inbound(id, user string) string {
 // the program runs.
 func TestCallbacksBecomeEvents(t *testing.T) {
 	r := newRoad(t)
-	r.start()
+	stage := r.start()
 	r.post(schemas.TopicCallbacks, "a", inbound("in-1", "919999912345"))
 	r.post(schemas.TopicCallbacksBulk, "b", receipt("out-1:1"))
 	broken := r.post(schemas.TopicCallbacks, "c", `{"id": "x", `)
@@ -164,6 +165,50 @@ func TestCallbacksBecomeEvents(t *testing.T) {
 	if len(from) != partitions*partitions {
 		t.Errorf("marks by raw and inbound partition: %v", from)
 	}
+	// The counters follow the acknowledgements, which the test cannot see.
+	lines := []string{
+		`heed_normalizer_events_total{kind="message.received",outcome="produced",provider="mobtexting"} 1`,
+		`heed_normalizer_callbacks_total{outcome="dead",provider="mobtexting"} 1`,
+		`heed_normalizer_dead_total{class="malformed",provider="mobtexting"} 1`,
+		`heed_normalizer_age_seconds_count{provider="mobtexting"} 3`,
+		`heed_normalizer_lag{partition="0",topic="heed.callbacks"}`,
+	}
+	page := ""
+	for ctx, tick := streamtest.Context(t, 20*time.Second), time.NewTicker(20*time.Millisecond); ; {
+		page = withoutScope(get(t, stage, "/metrics"))
+		lines = slices.DeleteFunc(lines, func(line string) bool { return strings.Contains(page, line) })
+		if len(lines) == 0 {
+			break
+		}
+		select {
+		case <-tick.C:
+		case <-ctx.Done():
+			t.Fatalf("/metrics lacks %q", lines)
+		}
+	}
+	if strings.Contains(page, "9999912345") {
+		t.Error("/metrics tells a number")
+	}
+}
+
+// get reads a page of the stage's admin port.
+func get(t testing.TB, running *service.Running, path string) string {
+	t.Helper()
+	resp, err := http.Get("http://" + running.Addr(t.Context(), "admin") + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
+}
+
+// withoutScope leaves out the labels that OpenTelemetry's exporter adds to every line.
+func withoutScope(page string) string {
+	return regexp.MustCompile(`,?otel_scope_[a-z_]+="[^"]*"`).ReplaceAllString(page, "")
 }
 
 // Two normalizers share the partitions; one is stopped in the middle, and nothing is lost.

@@ -17,6 +17,9 @@
 // must be the key that ingest and consent have; --help prints all. Admin port 9081: /livez,
 // /readyz, /metrics, /version, /debug/pprof/.
 //
+// Memory: events that wait for Kafka take at most 64 MiB for each of the two topics read, what is
+// fetched 4 MiB for each partition owned; at the limit reading waits.
+//
 // SIGTERM or SIGINT: no more callbacks are read, what is in flight is acknowledged and committed
 // (10 s), the group is left, telemetry flushed; status 0.
 package main
