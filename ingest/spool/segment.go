@@ -276,10 +276,12 @@ func (s *Spool) Next(limit int) ([]Record, error) {
 		if err != nil {
 			return nil, err
 		}
+		s.mu.Lock()
 		if h.file != nil {
 			_ = h.file.Close()
 		}
 		h.file, h.of, h.number = f, seg, seg.number
+		s.mu.Unlock()
 	}
 	h.read, h.records = 0, 0
 	for want := min(length-h.start, int64(limit)); want > 0; {
