@@ -51,6 +51,9 @@ type SubscriptionConfig struct {
 	Rate     Rate         `yaml:"rate" json:"rate,omitempty"` // deliveries a second by one dispatcher; 0 = no limit
 	Retry    Retry        `yaml:"retry" json:"retry"`
 	Start    Start        `yaml:"start" json:"start"`
+	// Consent would ask before each delivery. It is read to be refused: a gate that is written
+	// down and not there would be worse than none.
+	Consent map[string]string `yaml:"consent" json:"-"`
 
 	Keys []WebhookKey `yaml:"-" json:"-"` // the secrets' keys, in the order of the file
 }
@@ -362,6 +365,9 @@ func (c *SubscriptionConfig) check(s *Subscription, wrong *problems, with Subscr
 		if i > 0 && span <= c.Retry.Tiers[i-1] {
 			wrong.in(s, "config.retry.tiers should grow")
 		}
+	}
+	if c.Consent != nil {
+		wrong.in(s, "config.consent is not supported by this version; leave it out")
 	}
 	if c.Start == (Start{}) {
 		c.Start = StartLatest

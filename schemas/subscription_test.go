@@ -135,7 +135,7 @@ func TestParseSubscriptionsRefuses(t *testing.T) {
 		{entry("config: {retry: {tiers: [2m, 30s]}}"), "should grow"},
 		{entry("config: {start: yesterday}"), "start is latest"},
 		{entry("config: {rate: -1}"), "rate"},
-		{entry("config: {consent: {deny: withhold}}"), "there is no consent"},
+		{entry("config: {consent: {deny: withhold}}"), "config.consent is not supported"},
 		{entry("config: {secret_env: NONE}"), "the environment has no NONE"},
 		{entry("config: {secret_file: /none}"), "no such file"},
 		{entry("config: {secret_env: BAD}"), "comes base64"},

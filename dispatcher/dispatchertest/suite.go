@@ -47,10 +47,10 @@ func Suite(t *testing.T, brokers []string) {
 	}
 }
 
-// source makes a source that no other test has used on the cluster.
+// Source makes a source that no other test has used on the cluster.
 var sources atomic.Int64
 
-func source(name string) string {
+func Source(name string) string {
 	return fmt.Sprintf("%s-%d-%d", name, time.Now().UnixNano()%1e9, sources.Add(1))
 }
 
@@ -67,7 +67,7 @@ func once(t *testing.T, k *Sink) {
 }
 
 func poison(t *testing.T, s *Stand) {
-	src := source("poison")
+	src := Source("poison")
 	bad := id(src, 7)
 	sink := NewSink(t, func(w http.ResponseWriter, id string, _ int) {
 		if id == bad {
@@ -109,7 +109,7 @@ func poison(t *testing.T, s *Stand) {
 }
 
 func slowSibling(t *testing.T, s *Stand) {
-	src := source("slow")
+	src := Source("slow")
 	release := make(chan struct{})
 	slow := NewSink(t, func(http.ResponseWriter, string, int) { <-release })
 	fast := NewSink(t, nil)
@@ -126,7 +126,7 @@ func slowSibling(t *testing.T, s *Stand) {
 }
 
 func deadSibling(t *testing.T, s *Stand) {
-	src := source("dead")
+	src := Source("dead")
 	var up atomic.Bool
 	dead := NewSink(t, func(w http.ResponseWriter, _ string, _ int) {
 		if !up.Load() {
@@ -161,7 +161,7 @@ func deadSibling(t *testing.T, s *Stand) {
 }
 
 func retryAfter(t *testing.T, s *Stand) {
-	src := source("busy")
+	src := Source("busy")
 	var mu sync.Mutex
 	var told time.Time
 	sink := NewSink(t, func(w http.ResponseWriter, _ string, _ int) {
@@ -184,7 +184,7 @@ func retryAfter(t *testing.T, s *Stand) {
 }
 
 func goneEndpoint(t *testing.T, s *Stand) {
-	src := source("gone")
+	src := Source("gone")
 	var up atomic.Bool
 	sink := NewSink(t, func(w http.ResponseWriter, _ string, _ int) {
 		if !up.Load() {
@@ -219,7 +219,7 @@ func goneEndpoint(t *testing.T, s *Stand) {
 }
 
 func refusedEvent(t *testing.T, s *Stand) {
-	src := source("refused")
+	src := Source("refused")
 	sink := NewSink(t, func(w http.ResponseWriter, _ string, _ int) { w.WriteHeader(http.StatusUnprocessableEntity) })
 	s.Start(Subscription(src, src, sink.URL, "start: earliest"))
 	s.Send(src, 0, 30)
@@ -235,7 +235,7 @@ func refusedEvent(t *testing.T, s *Stand) {
 
 func order(t *testing.T, s *Stand) {
 	for _, mode := range []schemas.Ordering{schemas.OrderKey, schemas.OrderPartition} {
-		src := source("order-" + string(mode))
+		src := Source("order-" + string(mode))
 		sink := NewSink(t, func(w http.ResponseWriter, id string, before int) {
 			n, _ := strconv.Atoi(id[len(id)-5:])
 			if n%37 == 5 && before == 0 { // some fail once: those behind must wait
@@ -274,7 +274,7 @@ func order(t *testing.T, s *Stand) {
 }
 
 func batch(t *testing.T, s *Stand) {
-	src := source("batch")
+	src := Source("batch")
 	var mu sync.Mutex
 	taken := map[string]int{}
 	requests, largest := 0, 0
@@ -320,7 +320,7 @@ func batch(t *testing.T, s *Stand) {
 }
 
 func undecodable(t *testing.T, s *Stand) {
-	src := source("undecodable")
+	src := Source("undecodable")
 	sink := NewSink(t, nil)
 	s.Start(Subscription(src, src, sink.URL, "start: earliest"))
 	s.Send(src, 0, 5)
@@ -341,7 +341,7 @@ func undecodable(t *testing.T, s *Stand) {
 }
 
 func starts(t *testing.T, s *Stand) {
-	src := source("starts")
+	src := Source("starts")
 	s.Send(src, 0, 10)
 	all, fresh, later := NewSink(t, nil), NewSink(t, nil), NewSink(t, nil)
 	between := time.Now().Add(5 * time.Millisecond)
@@ -390,7 +390,7 @@ func (s *Stand) committed(t *testing.T, id string) bool {
 }
 
 func followsFile(t *testing.T, s *Stand) {
-	src := source("follows")
+	src := Source("follows")
 	one, two, other := NewSink(t, nil), NewSink(t, nil), NewSink(t, nil)
 	d := s.Start(Subscription(src+".one", src, one.URL, "start: earliest"))
 	s.Send(src, 0, 10)
@@ -420,7 +420,7 @@ func followsFile(t *testing.T, s *Stand) {
 }
 
 func comeAndGo(t *testing.T, s *Stand) {
-	src := source("comeandgo")
+	src := Source("comeandgo")
 	sink := NewSink(t, nil)
 	entry := Subscription(src, src, sink.URL, "start: earliest, in_flight: 16")
 	const total = 3000
@@ -449,7 +449,7 @@ func comeAndGo(t *testing.T, s *Stand) {
 // what may come twice is what was in flight, and what was delivered since the last commit, a
 // tenth of a second before.
 func killed(t *testing.T, s *Stand) {
-	src := source("killed")
+	src := Source("killed")
 	const inFlight, rate, kills = 16, 200, 3
 	sink := NewSink(t, func(http.ResponseWriter, string, int) { <-time.After(20 * time.Millisecond) })
 	file := filepath.Join(t.TempDir(), "subscriptions.yaml")
@@ -494,7 +494,7 @@ func killed(t *testing.T, s *Stand) {
 }
 
 func pausedAndTold(t *testing.T, s *Stand) {
-	src := source("paused")
+	src := Source("paused")
 	sink := NewSink(t, nil)
 	d := s.Start(Subscription(src, src, sink.URL, "start: earliest"))
 	s.Send(src, 0, 10)
@@ -538,7 +538,7 @@ func pausedAndTold(t *testing.T, s *Stand) {
 }
 
 func signed(t *testing.T, s *Stand) {
-	src := source("signed")
+	src := Source("signed")
 	const secret = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 	path := t.TempDir() + "/secret"
 	writeFile(t, path, secret+"\n")
@@ -576,7 +576,7 @@ func signed(t *testing.T, s *Stand) {
 }
 
 func thousandLanes(t *testing.T, s *Stand) {
-	src := source("thousand")
+	src := Source("thousand")
 	sink := NewSink(t, nil)
 	const lanes = 1000
 	var entries []string
