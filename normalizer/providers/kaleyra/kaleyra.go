@@ -186,27 +186,28 @@ func anything(n adapter.Node) bool {
 }
 
 // encrypted says whether the values are ciphertext. Kaleyra encrypts value by value (AES in GCM
-// or CFB mode) and leaves the names, so words that can only be a few known ones (a type, a status)
-// or a number come as long base64 or hex.
+// or CFB mode) and leaves the names: then a word that can only be one of a few (a type, a status)
+// or a number is long base64 or hex, none of them is plain, and another member is ciphertext too.
 func encrypted(n adapter.Node) bool {
-	names := []string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "wanumber", "delivered", "channel"}
-	found := 0
-	for _, name := range names {
-		if m := n.Get(name); m.IsString() {
-			switch s := m.Text(); {
-			case ciphertext(s):
-				found++
-			case s != "":
-				return false
-			}
+	for _, name := range []string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "sentAt", "wanumber", "delivered", "channel"} {
+		if m := n.Get(name); m.Says() && !(m.IsString() && ciphertext(m.Text())) {
+			return false
 		}
 	}
-	return found >= 2
+	strict, all := false, 0
+	for name, m := range n.Members() {
+		if m.IsString() && ciphertext(m.Text()) {
+			all++
+			strict = strict || name == typeName || name == "status" || name == "mobile" || name == "from" || name == "source" || name == "recipient"
+		}
+	}
+	return strict && all >= 2
 }
 
 // ciphertext says whether s looks like an encrypted word: base64 or hex of 16 bytes or more, and
-// neither a number nor words.
+// neither a number nor words. A query makes blanks of the + of base64.
 func ciphertext(s string) bool {
+	s = strings.ReplaceAll(s, " ", "+")
 	if len(s) < 22 || strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/=_-") != "" {
 		return false
 	}
