@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"net/netip"
 	"regexp"
@@ -290,6 +291,11 @@ func (e *Endpoint) checkMapping(wrong *problems, with EndpointContext) {
 		wrong.at(e, "mapping takes a preset, fields, or both: then fields change single keys of the preset")
 	case m.Preset != "" && !slices.Contains(presets, m.Preset):
 		wrong.at(e, "mapping.preset %q is not known; provider %s has %s", m.Preset, e.Provider, strings.Join(presets, ", "))
+	}
+	for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
+		if !slices.Contains(MappingNames(), name) {
+			wrong.at(e, "mapping.fields: %q is no name of ours; there are %s", name, strings.Join(MappingNames(), ", "))
+		}
 	}
 }
 

@@ -108,6 +108,8 @@ func TestParseEndpointsRefuses(t *testing.T) {
 			[]string{"the environment has no NOPE", "BLANK is empty", "open /nope", "handshake needs"}},
 		{"mapping", "endpoints:\n- {id: a, provider: exotel, mapping: {preset: x}, verify: [{scheme: none}]}\n- {id: b, provider: kaleyra, mapping: {preset: x}, verify: [{scheme: none}]}\n- {id: c, provider: kaleyra, mapping: {}, verify: [{scheme: none}]}\n",
 			[]string{"(a): mapping: the bodies", `(b): mapping.preset "x" is not known; provider kaleyra has sms-dlr, sms-mo`, "(c): mapping takes"}},
+		{"mapping names", "endpoints:\n- {id: a, provider: kaleyra, mapping: {fields: {usr: msisdn, text: body}}, verify: [{scheme: none}]}\n",
+			[]string{`(a): mapping.fields: "usr" is no name of ours; there are action, business`}},
 		{"two documents", "endpoints:\n- {id: a, provider: kaleyra, verify: [{scheme: none}]}\n---\na: 1\n", []string{"more than one YAML document"}},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -43,6 +43,14 @@ type Mapping struct {
 	Fields map[string]string `json:"fields,omitempty" yaml:"fields"`
 }
 
+// MappingNames are our names that a mapping's fields may give a key to: the keys of `fields`.
+func MappingNames() []string {
+	return []string{
+		"action", "business", "channel", "event_id", "intent", "latitude", "longitude", "media_name", "media_url", "message_id", "mime_type",
+		"postback", "reply_to", "scope", "scope_value", "status", "status_code", "status_description", "subject", "text", "time", "user",
+	}
+}
+
 // Source is the CloudEvents source of the endpoint's events: a URI reference, unique with the
 // event's id.
 func (o Origin) Source() string {

@@ -7,16 +7,6 @@ import (
 	"github.com/heedhq/heed/schemas"
 )
 
-// MappedNames are our names that a mapping's fields may give a key to.
-func MappedNames() []string {
-	return []string{
-		"user", "business", "message_id", "event_id", "time",
-		"text", "subject", "postback", "reply_to", "media_url", "mime_type", "media_name", "latitude", "longitude",
-		"status", "status_code", "status_description",
-		"action", "intent", "scope", "scope_value",
-	}
-}
-
 // Mapped reads a callback by the fields of an endpoint's mapping: our name to the customer's key,
 // a name, or names and array indexes with points between ("data.items.0.id"). A key that the body lacks is looked up in
 // the query, where customers put variables too.

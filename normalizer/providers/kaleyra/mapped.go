@@ -1,6 +1,9 @@
 package kaleyra
 
 import (
+	"maps"
+	"strings"
+
 	"github.com/heedhq/heed/normalizer/adapter"
 	"github.com/heedhq/heed/schemas"
 )
@@ -11,6 +14,16 @@ func (*Kaleyra) Presets() []string {
 	return []string{"rcs", "sms-dlr", "sms-mo", "whatsapp-message", "whatsapp-status", "failover", "fallback-flow", "template", "quality"}
 }
 
+// flat are the presets whose keys a customer may have renamed one by one: fields beside such a
+// preset change single keys of it.
+var flat = map[string]map[string]string{
+	"sms-mo":           {"message_id": "id", "user": "source", "business": "recipient", "text": "message", "time": "timestamp"},
+	"sms-dlr":          {"message_id": "id", "user": "mobile", "status": "status", "status_code": "status_trace", "status_description": "description", "time": "timestamp"},
+	"whatsapp-message": {"user": "from", "business": "wanumber", "text": "body", "media_url": "media_url", "mime_type": "mime_type", "reply_to": "reply_to", "time": "created_at"},
+	"whatsapp-status":  {"message_id": "id", "user": "mobile", "business": "phone_number", "status": "status", "status_code": "error_code", "status_description": "error", "time": "timestamp"},
+	"failover":         {"message_id": "failover_id", "event_id": "channel_status_id", "user": "mobile", "status": "status_trace", "channel": "channel"},
+}
+
 // mapped reads n by the endpoint's mapping, if it has one.
 func (c *callback) mapped(n adapter.Node) bool {
 	m := c.raw.Origin.Mapping
@@ -18,16 +31,7 @@ func (c *callback) mapped(n adapter.Node) bool {
 		return false
 	}
 	if len(m.Fields) > 0 {
-		channel := c.channelNamed("")
-		codes := c.sms
-		switch channel {
-		case schemas.WhatsApp:
-			codes = c.whatsApp
-		case schemas.RCS:
-			codes = c.rcs
-		}
-		it := adapter.Map(m.Fields, n, adapter.ReadQuery(c.raw)).Event(c.raw, channel, naiveZone, codes)
-		c.add(it, n)
+		c.byFields(n, *m)
 		return true
 	}
 	switch m.Preset {
@@ -57,4 +61,22 @@ func (c *callback) mapped(n adapter.Node) bool {
 		return false
 	}
 	return true
+}
+
+func (c *callback) byFields(n adapter.Node, m schemas.Mapping) {
+	fields := map[string]string{}
+	maps.Copy(fields, flat[m.Preset])
+	maps.Copy(fields, m.Fields)
+	read := adapter.Map(fields, n, adapter.ReadQuery(c.raw))
+	channel := c.channelNamed(read.Get("channel").Text())
+	codes := c.sms
+	switch {
+	case strings.HasPrefix(m.Preset, "whatsapp") || channel == schemas.WhatsApp:
+		channel, codes = schemas.WhatsApp, c.whatsApp
+	case strings.HasPrefix(m.Preset, "sms"):
+		channel = schemas.SMS
+	case channel == schemas.RCS:
+		codes = c.rcs
+	}
+	c.add(read.Event(c.raw, channel, naiveZone, codes), n)
 }
