@@ -145,8 +145,9 @@ func (s *stage) own(ctx context.Context, part *stream.Assigned) error {
 	o := &owner{
 		partition: part.Partition, in: part, log: s.host.Log, read: s.read, view: s.view, facts: s.client, out: s.writer,
 		metrics: s.metrics, marks: newMarks(s.cfg.replicaAfter), now: time.Now, faults: s.faults, traces: map[int64][2]string{},
-		published: -1, committed: -1,
+		published: -1,
 	}
+	o.committed.Store(-1)
 	return o.work(ctx)
 }
 

@@ -7,6 +7,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/heedhq/heed/internal/stream"
@@ -72,10 +74,12 @@ type owner struct {
 	now       func() time.Time
 	faults    func(step) error
 
-	at         int64 // offset of the facts at which the view stands
-	published  int64 // offset up to which changes are published; -1: not known
-	committed  int64 // published, as committed to Kafka
-	committing time.Time
+	at         int64        // offset of the facts at which the view stands
+	published  int64        // offset up to which changes are published; -1: not known
+	committed  atomic.Int64 // published, as committed to Kafka
+	committing sync.WaitGroup
+	inCommit   atomic.Bool
+	commitAt   time.Time
 	looked     time.Time // when the view was last asked
 	mark       time.Time // the newest mark that the view has
 	traces     map[int64][2]string
@@ -83,6 +87,7 @@ type owner struct {
 
 // work is the owner's life: until the partition is taken away.
 func (o *owner) work(ctx context.Context) error {
+	defer o.committing.Wait()
 	if err := o.adopt(ctx); err != nil {
 		return o.ended(ctx, err)
 	}
@@ -431,23 +436,36 @@ func (o *owner) fault(s step) error {
 	return o.faults(s)
 }
 
-// commitPublished remembers up to where changes are published: at most once a second, and at
-// the end. Coming too late costs duplicates with the same ids after a flush, never a loss.
+// commitPublished remembers up to where changes are published: at most once a second, beside the
+// work (a commit takes Kafka several milliseconds, which a STOP should not wait for), and at the
+// end. Coming too late costs duplicates with the same ids after a flush, never a loss.
 func (o *owner) commitPublished(ctx context.Context, last bool) {
-	now := o.now()
-	since := now.Sub(o.committing)
-	if !last && since < housekeeping || o.published == o.committed && since < recommit {
+	if last {
+		o.committing.Wait()
+	}
+	now, since := o.now(), o.now().Sub(o.commitAt)
+	if !last && since < housekeeping || o.published < 0 || o.published == o.committed.Load() && since < recommit || o.inCommit.Swap(true) {
 		return
 	}
-	err := o.facts.CommitOffsets(ctx, publishedGroup, map[stream.TopicPartition]stream.Commit{
-		{Topic: schemas.TopicConsentFacts, Partition: o.partition}: {Offset: o.published},
-	})
-	o.committing = now
-	if err != nil {
-		o.log.Warn("the published offset was not committed", "partition", o.partition, "error", err)
+	o.commitAt = now
+	published := o.published
+	commit := func() {
+		defer o.inCommit.Store(false)
+		err := o.facts.CommitOffsets(ctx, publishedGroup, map[stream.TopicPartition]stream.Commit{
+			{Topic: schemas.TopicConsentFacts, Partition: o.partition}: {Offset: published},
+		})
+		switch {
+		case err == nil:
+			o.committed.Store(published)
+		case ctx.Err() == nil:
+			o.log.Warn("the published offset was not committed", "partition", o.partition, "error", err)
+		}
+	}
+	if last {
+		commit()
 		return
 	}
-	o.committed = o.published
+	o.committing.Go(commit)
 }
 
 // catchUpOther brings the view of a partition that somebody else owns up to the end of its
