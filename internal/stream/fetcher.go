@@ -328,7 +328,7 @@ func (f *fetcher) watch() {
 
 func (f *fetcher) look(x *feed) {
 	x.mu.Lock()
-	silent, open, next, end := now().Sub(x.lastAt), x.open, x.next, x.end
+	silent, open, next := now().Sub(x.lastAt), x.open, x.next
 	x.mu.Unlock()
 	_, _, room := x.room()
 	if !open || silent < watchInterval {
@@ -344,7 +344,7 @@ func (f *fetcher) look(x *feed) {
 	x.mu.Lock()
 	x.end = max(x.end, latest)
 	x.mu.Unlock()
-	if !room || silent < stalledAfter || latest <= max(next, end) {
+	if !room || silent < stalledAfter || latest <= next {
 		return
 	}
 	// It has room, records are there, and nobody fetched it: whatever the reason, begin anew.

@@ -5,6 +5,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -144,6 +146,7 @@ func TestWindowAndLag(t *testing.T) {
 			return err
 		}
 		b.Release()
+		stop()
 		<-part.Revoked()
 		return nil
 	})
@@ -153,6 +156,38 @@ func TestWindowAndLag(t *testing.T) {
 	tp := stream.TopicPartition{Topic: "t"}
 	if got, err := c.FetchOffsets(t.Context(), "g", tp); err != nil || got[tp].Offset != 12 {
 		t.Errorf("committed %v, %v", got, err)
+	}
+}
+
+// TestWatchdog: a partition that is left out of every fetch although it has records is noticed.
+func TestWatchdog(t *testing.T) {
+	cluster := streamtest.Cluster(t, devbroker.Options{Topics: []stream.TopicSpec{{Name: "t", Partitions: 1}}})
+	var lines bytes.Buffer
+	c, err := stream.Open(stream.Config{Brokers: cluster.ListenAddrs()}, stream.Options{Log: slog.New(slog.NewTextHandler(&lines, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	fill(t, c, "t", 1, 10, 10, "none")
+	ctx, stop := context.WithTimeout(t.Context(), 20*time.Second)
+	defer stop()
+	err = stream.Consume(ctx, c, stream.GroupOptions{Group: "g", Topics: []string{"t"}}, func(ctx context.Context, part *stream.Assigned) error {
+		stream.Forget(part, 10*time.Second)
+		stream.Look(part)
+		if records, _ := part.Lag(); records != 10 {
+			t.Errorf("the lag is %d: the end was not asked for", records)
+		}
+		stream.Forget(part, time.Minute)
+		stream.Look(part)
+		stop()
+		<-part.Revoked()
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := strings.Count(lines.String(), "a partition is not fetched although it has records"); n != 1 {
+		t.Errorf("noticed %d times:\n%s", n, &lines)
 	}
 }
 
