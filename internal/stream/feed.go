@@ -14,6 +14,7 @@ type Batch struct {
 
 	headers []Header
 	next    int64 // the offset after it
+	era     int   // of the feed
 	feed    *feed
 	chunk   *chunk    // that the records point into, if they were not compressed
 	buffers []*[]byte // that the records point into, if they were
@@ -39,6 +40,7 @@ func (b *Batch) Release() {
 type chunk struct {
 	raw  *[]byte
 	rest []byte // still to be decoded
+	era  int    // of the feed
 	refs int    // the queue's, and one for each batch that points into it
 }
 
@@ -64,6 +66,7 @@ type feed struct {
 	next    int64 // to fetch; negative: relative, to be resolved
 	read    int64 // to hand to the reader
 	epoch   int   // counts seeks: answers of older fetches are dropped
+	era     int   // counts readers: what an older one has not released does not count
 	chunks  []*chunk
 	raw     int // bytes of chunks that are not given back
 	decoded int // bytes of decompressed batches that are not released
@@ -101,6 +104,15 @@ func (f *feed) seekLocked(offset int64) {
 		f.unref(c)
 	}
 	f.chunks = nil
+}
+
+// disown forgets what its reader holds: the reader has failed and may never release it.
+func (f *feed) disown() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.seekLocked(f.read)
+	f.era++
+	f.raw, f.decoded = 0, 0
 }
 
 // start lets fetching begin.
@@ -179,7 +191,7 @@ func (f *feed) put(a *fetched, epoch int) error {
 	}
 	f.need = 0
 	f.next = next
-	c := &chunk{raw: a.raw, rest: (*a.raw)[:whole], refs: 1}
+	c := &chunk{raw: a.raw, rest: (*a.raw)[:whole], era: f.era, refs: 1}
 	f.chunks = append(f.chunks, c)
 	f.raw += cap(*c.raw)
 	signal(f.ready)
@@ -200,12 +212,12 @@ func (f *feed) take() (*Batch, error) {
 	}
 	c := f.chunks[0]
 	c.refs++
-	from, epoch := f.read, f.epoch
+	from, epoch, era := f.read, f.epoch, f.era
 	f.mu.Unlock()
 
 	// Decoding needs no lock: only the one reader takes, and the chunk is held.
 	b := batches.Get().(*Batch)
-	b.feed, b.next = f, from
+	b.feed, b.next, b.era = f, from, era
 	d := decoded{b.Records, b.headers, &f.names}
 	var err error
 	rest := c.rest
@@ -284,7 +296,9 @@ func (f *feed) take() (*Batch, error) {
 // release gives a batch's bytes back.
 func (f *feed) release(b *Batch) {
 	f.mu.Lock()
-	f.decoded -= b.bytes
+	if b.era == f.era {
+		f.decoded -= b.bytes
+	}
 	if b.chunk != nil {
 		f.unref(b.chunk)
 	}
@@ -295,7 +309,9 @@ func (f *feed) release(b *Batch) {
 
 func (f *feed) unref(c *chunk) {
 	if c.refs--; c.refs == 0 {
-		f.raw -= cap(*c.raw)
+		if c.era == f.era {
+			f.raw -= cap(*c.raw)
+		}
 		giveBuffer(c.raw)
 		c.raw, c.rest = nil, nil
 	}

@@ -202,6 +202,35 @@ func TestFeedSeek(t *testing.T) {
 	}
 }
 
+// What a reader that failed never released does not count against the next one.
+func TestFeedDisown(t *testing.T) {
+	for _, c := range []codec{codecNone, codecZstd} {
+		f := newFeed("t", 0, 1<<20, 10)
+		f.start()
+		_, epoch, _ := f.room()
+		if err := f.put(fetchedOf(stored(10, 0, c, 0), stored(11, 0, c, 0)), epoch); err != nil {
+			t.Fatal(err)
+		}
+		lost, err := f.take()
+		if err != nil || lost == nil {
+			t.Fatal(err)
+		}
+		f.disown()
+		f.seek(10)
+		if f.raw != 0 || f.decoded != 0 {
+			t.Errorf("codec %d: %d and %d bytes are held", c, f.raw, f.decoded)
+		}
+		lost.Release() // late
+		_, epoch, _ = f.room()
+		if err := f.put(fetchedOf(stored(10, 0, c, 0)), epoch); err != nil {
+			t.Fatal(err)
+		}
+		if got, read := drain(t, f); !slices.Equal(got, []int64{10}) || read != 11 || f.raw != 0 || f.decoded != 0 {
+			t.Errorf("codec %d: then %v up to %d; %d and %d bytes are held", c, got, read, f.raw, f.decoded)
+		}
+	}
+}
+
 // However much there is and however little is released, a partition holds what it says.
 func TestFeedHoldsItsBound(t *testing.T) {
 	const most = 64 << 10

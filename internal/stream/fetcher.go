@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/segmentio/kafka-go"
@@ -39,6 +40,7 @@ type fetcher struct {
 	loops   map[int32]chan struct{} // wake channels of the brokers' loops
 	turn    int                     // who comes first in the next request
 	assign  chan struct{}           // leaders are to be looked up
+	doubt   atomic.Bool             // in new metadata
 	stalled map[*feed]bool
 }
 
@@ -88,6 +90,9 @@ func (f *fetcher) assignLeaders() {
 	defer unwatch()
 	for {
 		missing := false
+		if f.doubt.Swap(false) {
+			_ = f.client.refresh(f.ctx)
+		}
 		l := f.client.meta.load()
 		f.mu.Lock()
 		for _, x := range f.feeds {
@@ -188,9 +193,15 @@ func (f *fetcher) round(broker int32, feeds []*feed, wanted []wantedRange, epoch
 	slices.SortStableFunc(order, func(a, b int) int { return rank[wanted[a].topic] - rank[wanted[b].topic] })
 	sorted := make([]wantedRange, 0, len(order))
 	whose := make([]int, 0, len(order))
+	var failed error
 	for _, i := range order {
 		if wanted[i].from < 0 {
-			f.resolve(feeds[i], wanted[i], epochs[i])
+			if failed == nil {
+				failed = f.resolve(feeds[i], wanted[i], epochs[i])
+			}
+			if failed != nil {
+				f.retry(feeds[i], failed, true)
+			}
 			continue
 		}
 		absolute++
@@ -221,15 +232,14 @@ func (f *fetcher) round(broker int32, feeds []*feed, wanted []wantedRange, epoch
 }
 
 // resolve finds the offset that a relative one stands for.
-func (f *fetcher) resolve(x *feed, want wantedRange, epoch int) {
+func (f *fetcher) resolve(x *feed, want wantedRange, epoch int) error {
 	ctx, cancel := context.WithTimeout(f.ctx, resolveTimeout)
 	defer cancel()
 	offset, err := f.client.offsetAt(ctx, want.topic, want.partition, want.from)
-	if err != nil {
-		f.retry(x, err, false)
-		return
+	if err == nil {
+		x.resolved(offset, epoch)
 	}
-	x.resolved(offset, epoch)
+	return err
 }
 
 // hand gives a feed its part of an answer.
@@ -269,7 +279,8 @@ func (f *fetcher) retry(x *feed, cause error, leaderInDoubt bool) {
 	x.retryAt = now().Add(fetchRetry)
 	f.mu.Unlock()
 	if leaderInDoubt {
-		_ = f.client.refresh(f.ctx)
+		f.doubt.Store(true)
+		signal(f.assign)
 	}
 }
 

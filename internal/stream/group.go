@@ -58,6 +58,7 @@ const (
 	joinBackoff    = 500 * time.Millisecond
 	groupTimeout   = 5 * time.Second
 	partitionWatch = 5 * time.Second
+	topicWait      = 10 * time.Second // between complaints about topics that are not there
 )
 
 // Consume joins the group and runs one worker per assigned partition until ctx ends; then it
@@ -78,10 +79,17 @@ func Consume(ctx context.Context, c *Client, o GroupOptions, work Worker) error 
 		o.DrainTimeout = defaultDrain
 	}
 	// kafka-go would rejoin in a tight loop while a topic is missing.
-	for c.WaitForTopics(ctx, o.Topics...) != nil {
+	for {
+		wait, cancel := context.WithTimeout(ctx, topicWait)
+		err := c.WaitForTopics(wait, o.Topics...)
+		cancel()
+		if err == nil {
+			break
+		}
 		if ctx.Err() != nil {
 			return nil
 		}
+		c.log.Warn("waiting before joining the group", "group", o.Group, "error", err)
 	}
 	m := &membership{client: c, o: o, work: work, fetcher: newFetcher(c), owned: map[*Assigned]bool{}}
 	defer m.fetcher.close()
@@ -233,6 +241,7 @@ func (g *generation) run(a *Assigned) {
 			return
 		case <-wait.C:
 		}
+		a.feed.disown()
 		a.StartAt(a.Committed())
 	}
 }
