@@ -130,6 +130,9 @@ func (n *notes) give(s *subscriber, offset int64, chain string) bool {
 	return s.admit(&delivery{item: &item{event: e, time: time.Now()}, from: n, subscription: "a", offset: offset, chain: chain})
 }
 
+// pass lets time pass, in a synctest bubble.
+func pass(d time.Duration) { <-time.After(d) }
+
 func always(status int) func(string, int) (int, http.Header, time.Duration) {
 	return func(string, int) (int, http.Header, time.Duration) { return status, nil, 10 * time.Millisecond }
 }
@@ -152,7 +155,7 @@ func TestSubscriberHoldsAndSlowStarts(t *testing.T) {
 		if n.give(s, 99, "") {
 			t.Error("more than four times in_flight was admitted")
 		}
-		time.Sleep(time.Second)
+		pass(time.Second)
 		synctest.Wait()
 		if n.requests() != 8 {
 			t.Errorf("%d requests before it was held", n.requests())
@@ -163,12 +166,12 @@ func TestSubscriberHoldsAndSlowStarts(t *testing.T) {
 		if len(n.shedded) != 32-probeCandidates || s.admitted != probeCandidates {
 			t.Errorf("%d were shed, %d kept", len(n.shedded), s.admitted)
 		}
-		time.Sleep(28 * time.Second)
+		pass(28 * time.Second)
 		synctest.Wait()
 		if n.requests() != 8 {
 			t.Error("a request came before Retry-After")
 		}
-		time.Sleep(2 * time.Second)
+		pass(2 * time.Second)
 		synctest.Wait()
 		if n.requests() != 9 {
 			t.Errorf("%d requests where one probe was due", n.requests()-8)
@@ -177,10 +180,10 @@ func TestSubscriberHoldsAndSlowStarts(t *testing.T) {
 		n.mu.Lock()
 		n.most = 0
 		n.mu.Unlock()
-		time.Sleep(29 * time.Second)
+		pass(29 * time.Second)
 		synctest.Wait()
 		before := n.requests()
-		time.Sleep(1050 * time.Millisecond) // the probe takes 100 ms, then one, then two, …
+		pass(1050 * time.Millisecond) // the probe takes 100 ms, then one, then two, …
 		synctest.Wait()
 		if got := n.requests() - before; got < 4 || n.most > 4 {
 			t.Errorf("after the probe %d requests, %d at once", got, n.most)
@@ -205,10 +208,10 @@ func TestSubscriberFindsPoisonByOthersSuccess(t *testing.T) {
 			n.give(s, o, "")
 		}
 		for o := int64(8); o < 200; o++ {
-			time.Sleep(time.Second)
+			pass(time.Second)
 			n.give(s, o, "")
 		}
-		time.Sleep(3 * time.Minute)
+		pass(3 * time.Minute)
 		synctest.Wait()
 		if n.parked["0"] != 30*time.Second || len(n.parked) != 1 {
 			t.Errorf("parked: %v after %d attempts", n.parked, n.times["0"])
@@ -238,11 +241,11 @@ func TestSubscriberOutageCountsNothing(t *testing.T) {
 		for o := range int64(8) {
 			n.give(s, o, "")
 		}
-		time.Sleep(12 * time.Hour)
+		pass(12 * time.Hour)
 		synctest.Wait()
 		probes := n.requests()
 		up.Store(true)
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		synctest.Wait()
 		if len(n.finished) != 8 || len(n.parked)+len(n.buried) != 0 {
 			t.Errorf("%d finished, parked %v, buried %v", len(n.finished), n.parked, n.buried)
@@ -265,7 +268,7 @@ func TestSubscriberKeepsChains(t *testing.T) {
 		for o := range int64(12) {
 			n.give(s, o, fmt.Sprint("chain-", o%3))
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		var zero []string
 		for _, one := range n.sent {
@@ -297,7 +300,7 @@ func TestSubscriberShedsChainsFromTheEnd(t *testing.T) {
 		for o := range int64(30) {
 			n.give(s, o, fmt.Sprint("partition-", o%2))
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		for o := range int64(30) {
 			if n.shedded[o] != (o >= probeCandidates) {
@@ -305,7 +308,7 @@ func TestSubscriberShedsChainsFromTheEnd(t *testing.T) {
 			}
 		}
 		up.Store(true)
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		synctest.Wait()
 		if len(n.finished) != probeCandidates || len(s.chains) != 0 || s.admitted != 0 {
 			t.Errorf("%d finished, chains %v, %d admitted", len(n.finished), s.chains, s.admitted)
@@ -320,7 +323,7 @@ func TestSubscriberRate(t *testing.T) {
 		for o := range int64(100) {
 			n.give(s, o, "")
 		}
-		time.Sleep(9 * time.Second)
+		pass(9 * time.Second)
 		synctest.Wait()
 		if got := n.requests(); got < 48 || got > 51 { // five at once, then five a second
 			t.Errorf("%d requests in 9 s at 5/s", got)
@@ -338,7 +341,7 @@ func TestSubscriberTimeout(t *testing.T) {
 		})
 		s := n.subscriber(t, "timeout: 3s")
 		n.give(s, 1, "")
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if n.requests() != 2 || !n.finished[1] || n.counted[1] != 2 {
 			t.Errorf("sent %v, attempts %d", n.sent, n.counted[1])
@@ -369,7 +372,7 @@ func TestSubscriberMemory(t *testing.T) {
 		if !n.give(other, 50, "") {
 			t.Error("another subscriber got nothing at all")
 		}
-		time.Sleep(2 * time.Minute)
+		pass(2 * time.Minute)
 		synctest.Wait()
 		if s.memory.Load() != 0 {
 			t.Errorf("%d bytes are still counted", s.memory.Load())
@@ -384,7 +387,7 @@ func TestSubscriberDisabledByGone(t *testing.T) {
 		for o := range int64(4) {
 			n.give(s, o, "")
 		}
-		time.Sleep(time.Minute)
+		pass(time.Minute)
 		synctest.Wait()
 		if state, reason := s.state(); state != "disabled" || reason != "gone" || !n.disabled || n.requests() != 1 || len(n.shedded) != 4 || n.give(s, 9, "") {
 			t.Errorf("%s %s, sent %v, shed %v", state, reason, n.sent, n.shedded)
