@@ -74,7 +74,7 @@ func run(ctx context.Context, host *service.Host, cfg *config, faults func(step)
 		return err
 	}
 	defer client.Close()
-	conn, err := redisconn.Open(cfg.redis, redisconn.Options{Name: "consent"})
+	conn, err := redisconn.Open(cfg.redis, redisconn.Options{Name: "consent", Meters: host.Meters})
 	if err != nil {
 		return err
 	}
