@@ -45,7 +45,7 @@ func (${name}) Adapt(raw adapter.Raw) adapter.Result {
 	var res adapter.Result
 	bodies := view.Root().Items()
 	if len(bodies) > adapter.MaxItems {
-		return adapter.Result{Failures: []adapter.Failure{{Index: adapter.WholeCallback, Class: adapter.TooLarge, Message: "the callback has too many items"}}}
+		return adapter.Result{Failures: []adapter.Failure{adapter.TooMany()}}
 	}
 	for i, body := range bodies {
 		item := message(raw, body)
@@ -66,7 +66,7 @@ func message(raw adapter.Raw, body adapter.Node) adapter.Item {
 	item.Data.MessageID = body.Take("id")
 	item.Data.Content = &schemas.Content{Type: schemas.ContentUnsupported}
 	if body.Get("text").Says() {
-		item.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: schemas.Text(body.Get("text").Taken().Text())}
+		item.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: schemas.Text(body.Get("text").Taken().Verbatim())}
 	}
 	return item
 }
