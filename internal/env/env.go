@@ -150,7 +150,7 @@ func (v *Vars) Parse(environ, known []string) error {
 	var wrong []error
 	for _, entry := range environ {
 		name, value, _ := strings.Cut(entry, "=")
-		if !strings.HasPrefix(name, prefix) {
+		if !strings.HasPrefix(name, prefix) || ofTheTests(name) {
 			continue
 		}
 		given[name] = value
@@ -176,6 +176,12 @@ func (v *Vars) Parse(environ, known []string) error {
 		}
 	}
 	return errors.Join(wrong...)
+}
+
+// ofTheTests names the variables of a test run (test/stack): they stand in a developer's
+// environment and mean nothing to a program.
+func ofTheTests(name string) bool {
+	return name == "HEED_REAL" || strings.HasPrefix(name, "HEED_TEST_")
 }
 
 func (v *Vars) declares(name string) bool {
