@@ -71,7 +71,8 @@ func (o *Options) files(t testing.TB, sink *Sink) []string {
 	return append(environ, o.Environ...)
 }
 
-var client = &http.Client{Timeout: 15 * time.Second}
+// client keeps enough connections for a load: the default keeps two.
+var client = &http.Client{Timeout: 15 * time.Second, Transport: &http.Transport{MaxIdleConnsPerHost: 256}}
 
 // Post sends a captured callback to an endpoint, as the provider would, and returns the answer.
 func (r *Road) Post(ctx context.Context, endpoint string, callback schemas.Capture) (status int, body []byte, err error) {
