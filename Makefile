@@ -18,7 +18,7 @@ GOLANGCILINT := github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.15.0
 # Judges of the contract's documents, which are not ours.
 NPMTOOLS     := @redocly/cli@2.77.0 @asyncapi/parser@3.6.3
 
-FUZZTIME ?= 10s
+FUZZTIME ?= 60s
 BENCH ?= .
 BENCHTIME ?= 1s
 ARGS ?=
@@ -76,7 +76,7 @@ tools: ## the pinned linters, into .cache/bin (some minutes, once)
 	else echo "npm is not here: the AsyncAPI and OpenAPI documents will not be judged by foreign tools"; fi
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME (10s)
+fuzz: ## every fuzz target for FUZZTIME (60s)
 	@grep -rlE --include='*_test.go' '^func Fuzz' $(MODULES) | xargs -r -n1 dirname | sort -u | while read -r package; do \
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$package/*_test.go | sed 's/^func //'); do \
 			echo "== ./$$package $$target"; \
