@@ -201,7 +201,7 @@ type rig struct {
 	logs *bytes.Buffer
 }
 
-func newRig(t *testing.T) *rig {
+func newRig(t testing.TB) *rig {
 	t.Helper()
 	logs := new(bytes.Buffer)
 	host := &service.Host{

@@ -29,15 +29,15 @@ const (
 type metrics struct {
 	callbacks, events, deads, marks metric.Int64Counter
 	age                             metric.Float64Histogram
-	byProvider                      map[string]metric.MeasurementOption // made once: it is used for every callback
+	byProvider                      map[string][]metric.RecordOption // made once: they are used for every callback
 }
 
 // newMetrics makes the instruments; lag observes how far each owned partition is behind.
 func newMetrics(m metric.Meter, providers []string, lag func(func(topic string, partition int32, records int64, age time.Duration))) (*metrics, error) {
 	var errs [7]error
-	ms := metrics{byProvider: map[string]metric.MeasurementOption{}}
+	ms := metrics{byProvider: map[string][]metric.RecordOption{}}
 	for _, provider := range append(providers, unknownProvider) {
-		ms.byProvider[provider] = metric.WithAttributeSet(attribute.NewSet(attribute.String("provider", provider)))
+		ms.byProvider[provider] = []metric.RecordOption{metric.WithAttributeSet(attribute.NewSet(attribute.String("provider", provider)))}
 	}
 	ms.callbacks, errs[0] = m.Int64Counter("heed_normalizer_callbacks", metric.WithDescription("Callbacks read, by provider and what became of them: events, partial (some items dead), dead, ignored, nothing."))
 	ms.events, errs[1] = m.Int64Counter("heed_normalizer_events", metric.WithDescription("Events, by provider, kind and outcome: produced, or duplicate (dropped by the window)."))
@@ -74,7 +74,7 @@ func (n *normalizer) lag(tell func(topic string, partition int32, records int64,
 }
 
 func (m *metrics) acknowledged(provider string, age time.Duration) {
-	m.age.Record(context.Background(), age.Seconds(), m.byProvider[provider])
+	m.age.Record(context.Background(), age.Seconds(), m.byProvider[provider]...)
 }
 
 func (m *metrics) mark(outcome string) {

@@ -17,7 +17,21 @@ import (
 // by trying all numbers; this one can't without the key.
 type Pseudonymizer struct {
 	keys [][]byte     // newest first
-	macs []*sync.Pool // of hash.Hash, one a key: to begin an HMAC costs as much as the rest of it
+	macs []*sync.Pool // of *mac, one a key: to begin an HMAC costs as much as the rest of it
+}
+
+// mac is an HMAC under one key, with room for what goes in and comes out: on the stack it could
+// not stay, since a hash is an interface.
+type mac struct {
+	hash.Hash
+	text []byte
+	sum  [sha256.Size]byte
+}
+
+// end is the pseudonym of what was written.
+func (m *mac) end() string {
+	var text [26]byte
+	return string(pseudonymEncoding.AppendEncode(text[:0], m.Sum(m.sum[:0])[:16]))
 }
 
 var pseudonymEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
@@ -32,7 +46,7 @@ func ParsePseudonymKeys(s string) (*Pseudonymizer, error) {
 			return nil, fmt.Errorf("pseudonym key %d is not 64 hex digits (make one with: openssl rand -hex 32)", i+1)
 		}
 		p.keys = append(p.keys, key)
-		p.macs = append(p.macs, &sync.Pool{New: func() any { return hmac.New(sha256.New, key) }})
+		p.macs = append(p.macs, &sync.Pool{New: func() any { return &mac{Hash: hmac.New(sha256.New, key)} }})
 	}
 	if len(p.keys) == 0 {
 		return nil, errors.New("no pseudonym key given (make one with: openssl rand -hex 32)")
@@ -61,26 +75,23 @@ func (p *Pseudonymizer) OfPeer(addr string) string { return pseudonymUnder(p.mac
 // OfRequest stands for a callback that names no person: keyed, because a short body may be
 // nothing but a number.
 func (p *Pseudonymizer) OfRequest(query string, body []byte) string {
-	mac := p.macs[0].Get().(hash.Hash)
-	defer p.macs[0].Put(mac)
-	mac.Reset()
-	mac.Write([]byte("request\x00" + query + "\x00"))
-	mac.Write(body)
-	var sum [sha256.Size]byte
-	return pseudonymEncoding.EncodeToString(mac.Sum(sum[:0])[:16])
+	m := p.macs[0].Get().(*mac)
+	defer p.macs[0].Put(m)
+	m.Reset()
+	m.Write([]byte("request\x00" + query + "\x00"))
+	m.Write(body)
+	return m.end()
 }
 
 func pseudonymUnder(macs *sync.Pool, kind, canonical string) string {
-	mac := macs.Get().(hash.Hash)
-	defer macs.Put(mac)
-	mac.Reset()
-	text := make([]byte, 0, 128)
-	text = append(text, kind...)
-	text = append(text, 0)
-	text = append(text, canonical...)
-	mac.Write(text)
-	var sum [sha256.Size]byte
-	return pseudonymEncoding.EncodeToString(mac.Sum(sum[:0])[:16])
+	m := macs.Get().(*mac)
+	defer macs.Put(m)
+	m.Reset()
+	m.text = append(m.text[:0], kind...)
+	m.text = append(m.text, 0)
+	m.text = append(m.text, canonical...)
+	m.Write(m.text)
+	return m.end()
 }
 
 // Derive makes a key for another purpose from every active key, newest first. Nothing can be

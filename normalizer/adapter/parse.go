@@ -65,7 +65,9 @@ type parser struct {
 }
 
 func (p *parser) parse() *Failure {
-	p.nodes = make([]node, 0, min(len(p.src)/12+8, 1024)) // a member has a dozen bytes or more
+	// A value but the outermost has a comma or an opening bracket before it.
+	values := 1 + strings.Count(p.src, ",") + strings.Count(p.src, "{") + strings.Count(p.src, "[")
+	p.nodes = make([]node, 0, min(values, 1024))
 	p.space()
 	if f := p.value(0, 1); f != nil {
 		return f

@@ -10,6 +10,9 @@ import (
 // carries the envelope's members, so that output stays linear in the callback.
 const maxShared = 4 << 10
 
+// usualRest is more bytes than most items leave.
+const usualRest = 160
+
 // Rest is what nobody took, as provider_data: the callback's members in their order, with their
 // digits and escapes as written, without the other items of a batch. An array around the item
 // is left with the item alone. Of a name that stands more than once the last keeps it and the
@@ -33,7 +36,7 @@ func (v *View) Rest(n Node, with ...Node) json.RawMessage {
 	if len(path) > 0 && v.nodes[0].kind == kindArray { // a list of callbacks: the item stands alone
 		from, path = path[len(path)-1], path[:len(path)-1]
 	}
-	b, left := r.appendRest(nil, from, path)
+	b, left := r.appendRest(make([]byte, 0, min(len(v.src), usualRest)), from, path)
 	if !left {
 		return nil
 	}

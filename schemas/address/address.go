@@ -166,6 +166,10 @@ func american(digits string) bool { return len(digits) == 11 && digits[0] == '1'
 // dialled keeps the digits of a number and says whether it names its country (+ or 00). Letters
 // and stars mean a masked number.
 func dialled(s string) (digits string, plus, ok bool) {
+	if digits, plus = strings.CutPrefix(s, "+"); isDigits(digits) && (plus || !strings.HasPrefix(digits, "00")) {
+		return digits, plus, len(digits) >= 6 && len(digits) <= 17 // nearly all: nothing to drop
+	}
+	plus = false
 	var b strings.Builder
 	for i, r := range s {
 		switch {
@@ -185,6 +189,15 @@ func dialled(s string) (digits string, plus, ok bool) {
 		digits, plus = rest, true
 	}
 	return digits, plus, len(digits) >= 6 && len(digits) <= 17
+}
+
+func isDigits(s string) bool {
+	for i := range len(s) {
+		if s[i] < '0' || s[i] > '9' {
+			return false
+		}
+	}
+	return true
 }
 
 // asciiDigit is the digit that any script's decimal digit stands for: Unicode keeps each
