@@ -364,14 +364,28 @@ func testTopics(t *testing.T, b *bench) {
 	if err := b.client.WaitForTopics(b.ctx, spec.Name); err != nil {
 		t.Fatal(err)
 	}
+	// The controller answers before the brokers have read its log (KRaft), so what was changed is
+	// seen a moment later.
 	describe := func(want stream.TopicSpec) {
 		t.Helper()
-		got, err := b.client.DescribeTopics(b.ctx, b.name, b.name+"-nowhere")
-		if err != nil {
-			t.Fatal(err)
-		}
-		if diff := cmp.Diff(map[string]stream.TopicSpec{b.name: want}, got); diff != "" {
-			t.Error(diff)
+		again := time.NewTicker(20 * time.Millisecond)
+		defer again.Stop()
+		limit := time.After(20 * time.Second)
+		for {
+			got, err := b.client.DescribeTopics(b.ctx, b.name, b.name+"-nowhere")
+			if err != nil {
+				t.Fatal(err)
+			}
+			diff := cmp.Diff(map[string]stream.TopicSpec{b.name: want}, got)
+			if diff == "" {
+				return
+			}
+			select {
+			case <-again.C:
+			case <-limit:
+				t.Error(diff)
+				return
+			}
 		}
 	}
 	describe(spec)
