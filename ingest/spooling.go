@@ -165,6 +165,7 @@ func (o *overflow) run(ctx context.Context) error {
 // drain brings everything that waits to Kafka, or goes on trying until ctx ends.
 func (o *overflow) drain(ctx context.Context) {
 	s := o.open.Load()
+	count, began := 0, time.Now()
 	for s != nil && ctx.Err() == nil {
 		records, err := s.Next(drainBytes)
 		if err != nil {
@@ -176,8 +177,15 @@ func (o *overflow) drain(ctx context.Context) {
 			continue
 		}
 		if len(records) == 0 {
+			if count > 0 {
+				o.log.Info("the spool is empty again", "callbacks", count, "took", time.Since(began).Round(time.Millisecond).String())
+			}
 			return
 		}
+		if count == 0 {
+			o.log.Warn("Kafka doesn't acknowledge in time: callbacks are answered from the spool until it does", "dir", o.dir)
+		}
+		count += len(records)
 		if !o.send(ctx, records) {
 			return
 		}

@@ -369,11 +369,18 @@ func (w *Writer) schedule(p *partitionQueue) {
 	signal(l.wake)
 }
 
+// sayAfter is how many tries of a batch fail before the log says so: elections and restarts are
+// over sooner, and metrics count them.
+const sayAfter = 8
+
 // again schedules a partition after a pause, after new metadata where its leader is in doubt.
 func (w *Writer) again(p *partitionQueue, cause error, leaderInDoubt bool) {
 	p.cause = cause
 	tries := p.tries.tries
 	pause := p.tries.next()
+	if tries == sayAfter {
+		w.client.log.Warn("a partition takes no records; trying on", "topic", p.topic.name, "partition", p.partition, "error", cause)
+	}
 	time.AfterFunc(pause, func() {
 		if leaderInDoubt {
 			if err := w.client.refresh(w.ctx); err != nil && tries == 3 && w.ctx.Err() == nil {
