@@ -27,7 +27,11 @@ type partition struct {
 	in     source
 	out    writer
 	fail   context.CancelCauseFunc // ends the worker, with the append that failed
-	reader translate.Reader
+
+	// What the records of a partition have in common; of the reading goroutine.
+	reader     translate.Reader
+	translator translate.Translator
+	messages   stream.Messages
 
 	mu      sync.Mutex
 	pending []*entry // what was read and is not yet done, oldest first
@@ -142,7 +146,7 @@ func (p *partition) understand(a adapter.Adapter, raw adapter.Raw, env translate
 		failures = []adapter.Failure{{Index: adapter.WholeCallback, Class: adapter.Panic, Message: "the adapter broke: " + what}}
 	}()
 	res = a.Adapt(raw)
-	outs, failures = translate.Events(raw, res, env)
+	outs, failures = p.translator.Events(raw, res, env)
 	return outs, failures, res
 }
 
@@ -156,7 +160,7 @@ func (p *partition) event(ctx context.Context, e *entry, out *translate.Out, rep
 			return nil
 		}
 	}
-	m := out.Message()
+	m := p.messages.Of(&out.Event, out.Topic, out.Key)
 	if traceHeader != "" {
 		m.Headers = append(m.Headers, stream.Header{Key: "traceparent", Value: []byte(traceHeader)})
 	}

@@ -61,13 +61,71 @@ const (
 // header values share one buffer, and so do the names of extensions: an event has fifteen or so,
 // and every event passes here.
 func (e *Event) Message(topic string, key []byte) Message {
-	size, named := len(specVersion)+len(e.ID)+len(e.Source)+len(e.Type)+len(e.Subject)+len(time.RFC3339Nano)+len(e.DataSchema)+len(e.ContentType), 0
+	var few [16]string
+	headers, _ := e.headers(make([]byte, 0, e.headerSize()), headerNames(few[:0], e.Extensions))
+	return Message{Topic: topic, Key: key, Value: e.Data, Headers: headers}
+}
+
+// Messages makes messages of many events, most of which have the extensions of the one before:
+// it remembers their header names. The zero Messages is ready; it is for one goroutine.
+type Messages struct {
+	extensions []string
+	names      []string // of their headers
+}
+
+// Of is Event.Message with everything copied into one piece of memory, which is the message's own:
+// neither the event nor the key is needed after it.
+func (m *Messages) Of(e *Event, topic string, key []byte) Message {
+	if !slices.EqualFunc(m.extensions, e.Extensions, func(name string, x Extension) bool { return name == x.Name }) {
+		m.extensions = m.extensions[:0]
+		for i := range e.Extensions {
+			m.extensions = append(m.extensions, e.Extensions[i].Name)
+		}
+		m.names = headerNames(m.names[:0], e.Extensions)
+	}
+	headers, b := e.headers(make([]byte, 0, e.headerSize()+len(key)+len(e.Data)), m.names)
+	made := Message{Topic: topic, Headers: headers}
+	cut := func(value []byte) []byte {
+		if value == nil {
+			return nil // no key, or a tombstone
+		}
+		from := len(b)
+		b = append(b, value...)
+		return b[from:len(b):len(b)]
+	}
+	made.Key, made.Value = cut(key), cut(e.Data)
+	return made
+}
+
+// headerSize is at least the length of all header values.
+func (e *Event) headerSize() int {
+	size := len(specVersion) + len(e.ID) + len(e.Source) + len(e.Type) + len(e.Subject) + len(time.RFC3339Nano) + len(e.DataSchema) + len(e.ContentType)
 	for i := range e.Extensions {
 		size += len(e.Extensions[i].Value)
-		named += len(headerPrefix) + len(e.Extensions[i].Name)
 	}
+	return size
+}
+
+// headerNames appends the header names of extensions, which share one string.
+func headerNames(names []string, extensions []Extension) []string {
+	size := 0
+	for i := range extensions {
+		size += len(headerPrefix) + len(extensions[i].Name)
+	}
+	var all strings.Builder
+	all.Grow(size)
+	for i := range extensions {
+		from := all.Len()
+		all.WriteString(headerPrefix)
+		all.WriteString(extensions[i].Name)
+		names = append(names, all.String()[from:])
+	}
+	return names
+}
+
+// headers appends the header values to values; names are those of the extensions' headers.
+func (e *Event) headers(values []byte, names []string) ([]Header, []byte) {
 	headers := make([]Header, 0, 8+len(e.Extensions))
-	values := make([]byte, 0, size)
 	put := func(header, value string) {
 		if value != "" {
 			from := len(values)
@@ -86,17 +144,11 @@ func (e *Event) Message(topic string, key []byte) Message {
 		headers = append(headers, Header{"ce_time", values[from:len(values):len(values)]})
 	}
 	put("ce_dataschema", e.DataSchema)
-	var names strings.Builder
-	names.Grow(named)
 	for i := range e.Extensions {
-		x := &e.Extensions[i]
-		from := names.Len()
-		names.WriteString(headerPrefix)
-		names.WriteString(x.Name)
-		put(names.String()[from:], x.Value)
+		put(names[i], e.Extensions[i].Value)
 	}
 	put(headerContentType, e.ContentType)
-	return Message{Topic: topic, Key: key, Value: e.Data, Headers: headers}
+	return headers, values
 }
 
 // ErrNotEvent says that a record is no CloudEvent in binary mode.

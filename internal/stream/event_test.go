@@ -314,3 +314,34 @@ func TestRecordsThatAreNoEvents(t *testing.T) {
 		t.Errorf("nothing: %v", err)
 	}
 }
+
+// Messages makes what Event.Message makes, whatever events it saw before, in memory of its own.
+func TestMessagesAreTheirOwn(t *testing.T) {
+	events := []stream.Event{
+		{ID: "1", Source: "heed/x", Type: "t", Time: time.Unix(1, 5), Extensions: []stream.Extension{{Name: "provider", Value: "a"}, {Name: "tenant", Value: "b"}}, ContentType: "application/json", Data: []byte("{}")},
+		{ID: "2", Source: "heed/x", Type: "t", Subject: "s", Extensions: []stream.Extension{{Name: "provider", Value: "a"}, {Name: "brand", Value: ""}}, Data: []byte{}},
+		{ID: "3", Source: "heed/y", Type: "t", DataSchema: "d", Extensions: []stream.Extension{{Name: "provider", Value: "a"}}},
+		{ID: "4", Source: "heed/y", Type: "t"},
+	}
+	var messages stream.Messages
+	for range 2 {
+		for i := range events {
+			e := events[i]
+			key, data := []byte("key"), e.Data
+			want := e.Message("t", slices.Clone(key))
+			want.Value = slices.Clone(data)
+			e.Data = slices.Clone(data)
+			got := messages.Of(&e, "t", key)
+			clear(key)
+			clear(e.Data)
+			_ = append(got.Value, "over the end"...)
+			if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b stream.Place) bool { return a == b })); diff != "" {
+				t.Errorf("event %s (-Message +Messages):\n%s", e.ID, diff)
+			}
+		}
+	}
+	e := events[1]
+	if got := messages.Of(&e, "t", nil); got.Key != nil || got.Value == nil {
+		t.Errorf("no key and empty data became %v and %v", got.Key, got.Value)
+	}
+}

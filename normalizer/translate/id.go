@@ -41,8 +41,9 @@ var idEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadd
 
 const idBytes = 20
 
-func eventID(raw *adapter.Raw, item *adapter.Item, data *schemas.Data) string {
-	d := make(digest, 0, 512)
+// event is the id of an event; d is used anew.
+func (d *digest) event(raw *adapter.Raw, item *adapter.Item, data *schemas.Data) string {
+	*d = (*d)[:0]
 	d.text("provider", raw.Origin.Provider)
 	d.text("kind", string(item.Kind))
 	d.text("channel", string(channel(item.Channel, raw.Origin.Channel)))
@@ -167,7 +168,8 @@ func (d *digest) content(c *schemas.Content) {
 
 func (d *digest) id() string {
 	sum := sha256.Sum256(*d)
-	return idEncoding.EncodeToString(sum[:idBytes])
+	var text [idBytes * 8 / 5]byte
+	return string(idEncoding.AppendEncode(text[:0], sum[:idBytes]))
 }
 
 // canonical is the canonical form of a body, so that a retry that only spaces or orders it

@@ -11,6 +11,7 @@ package translate
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 
@@ -50,13 +51,44 @@ func (o *Out) Message() stream.Message { return o.Event.Message(o.Topic, o.Key) 
 // Events gives the events of a callback, in the adapter's order, and everything that is to be
 // dead-lettered: the adapter's failures, and items that make no event.
 func Events(raw adapter.Raw, res adapter.Result, env Envelope) ([]Out, []adapter.Failure) {
+	return new(Translator).Events(raw, res, env)
+}
+
+// Translator is Events for many callbacks: it works in the memory of the callback before, and
+// remembers what callbacks have in common. The zero Translator is ready; it is for one goroutine.
+type Translator struct {
+	outs       []Out
+	extensions []stream.Extension // of all outs
+	bytes      []byte             // data and keys of all outs
+	digest     digest
+
+	source, endpoint string // the source of the endpoint's events
+	recordedTime     string // recorded, written
+	recorded         time.Time
+}
+
+// Room that a Translator keeps from one callback to the next: enough for nearly all.
+const (
+	keptOuts  = 16
+	keptBytes = 64 << 10
+	attached  = 11 // extensions that an event has at most
+)
+
+// Events is the function of that name, but its events are good until the next call only: copy
+// what is to stay, as stream.Messages does.
+func (t *Translator) Events(raw adapter.Raw, res adapter.Result, env Envelope) ([]Out, []adapter.Failure) {
 	if env.Pseudonyms == nil {
 		env.Pseudonyms = DemoPseudonyms()
 	}
-	outs := make([]Out, 0, len(res.Items))
+	if cap(t.outs) > keptOuts || cap(t.bytes) > keptBytes {
+		t.outs, t.extensions, t.bytes = nil, nil, nil
+	}
+	outs := slices.Grow(t.outs[:0], len(res.Items))
+	t.extensions = slices.Grow(t.extensions[:0], attached*len(res.Items))
+	t.bytes = slices.Grow(t.bytes[:0], 1<<10)
 	failures := res.Failures
 	for i := range res.Items {
-		out, failure := event(&raw, &res.Items[i], &env)
+		out, failure := t.event(&raw, &res.Items[i], &env)
 		if failure != nil {
 			failures = append(failures[:len(failures):len(failures)], *failure)
 			continue
@@ -64,10 +96,11 @@ func Events(raw adapter.Raw, res adapter.Result, env Envelope) ([]Out, []adapter
 		outs = append(outs, out)
 	}
 	tellApart(outs)
+	t.outs = outs
 	return outs, failures
 }
 
-func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.Failure) {
+func (t *Translator) event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.Failure) {
 	names := kindNames[item.Kind]
 	out := Out{Kind: item.Kind, Index: item.Index, Topic: schemas.TopicOf(item.Kind)}
 	if out.Topic == "" || out.Topic == schemas.TopicCallbacks {
@@ -76,16 +109,19 @@ func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.F
 	data := tidy(item.Data, raw.Origin)
 	at := when(item.Time, raw.ReceivedAt, &data)
 
-	encoded := appendData(make([]byte, 0, 512+len(data.ProviderData)), &data)
-	if len(encoded) > MaxData {
-		size := len(encoded)
+	from := len(t.bytes)
+	t.bytes = appendData(t.bytes, &data)
+	if size := len(t.bytes) - from; size > MaxData {
 		data.ProviderData = cutMark(size, env)
-		if encoded = appendData(encoded[:0], &data); len(encoded) > MaxData {
+		if t.bytes = appendData(t.bytes[:from], &data); len(t.bytes)-from > MaxData {
+			t.bytes = t.bytes[:from]
 			return Out{}, &adapter.Failure{Index: item.Index, Class: adapter.TooLarge, Message: "the event's data are larger than 64 KiB, even without provider_data"}
 		}
 	}
 
-	id := eventID(raw, item, &data)
+	encoded := t.bytes[from:len(t.bytes):len(t.bytes)]
+
+	id := t.digest.event(raw, item, &data)
 	subject, key := "", ""
 	if data.User != nil {
 		subject = env.Pseudonyms.Of(data.User.Kind, data.User.Address)
@@ -95,23 +131,23 @@ func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.F
 	}
 	e := stream.Event{
 		ID:          id,
-		Source:      raw.Origin.Source(),
+		Source:      t.sourceOf(&raw.Origin),
 		Type:        names.eventType,
 		Subject:     subject,
 		Time:        at,
 		DataSchema:  names.dataSchema,
 		ContentType: "application/json",
-		Extensions:  make([]stream.Extension, 0, 11),
 		Data:        encoded,
 	}
+	first := len(t.extensions)
 	add := func(name, value string) {
 		if value = attribute(value); value != "" {
-			e.Extensions = append(e.Extensions, stream.Extension{Name: name, Value: value})
+			t.extensions = append(t.extensions, stream.Extension{Name: name, Value: value})
 		}
 	}
 	add(schemas.ExtPartitionKey, key)
 	if !env.Recorded.IsZero() {
-		add(schemas.ExtRecordedTime, stream.FormatTime(env.Recorded))
+		add(schemas.ExtRecordedTime, t.recordedAt(env.Recorded))
 	}
 	add(schemas.ExtTraceparent, env.Traceparent)
 	add(schemas.ExtTracestate, env.Tracestate)
@@ -122,8 +158,27 @@ func event(raw *adapter.Raw, item *adapter.Item, env *Envelope) (Out, *adapter.F
 	add(schemas.ExtEndpoint, raw.Origin.Endpoint)
 	add(schemas.ExtTenant, raw.Origin.Tenant)
 	add(schemas.ExtBrand, raw.Origin.Brand)
-	out.Key, out.Event = []byte(key), e
+	e.Extensions = t.extensions[first:len(t.extensions):len(t.extensions)]
+	from = len(t.bytes)
+	t.bytes = append(t.bytes, key...)
+	out.Key, out.Event = t.bytes[from:len(t.bytes):len(t.bytes)], e
 	return out, nil
+}
+
+// sourceOf is the endpoint's source; most callbacks come by the endpoint of the one before.
+func (t *Translator) sourceOf(o *schemas.Origin) string {
+	if t.source == "" || t.endpoint != o.Endpoint {
+		t.source, t.endpoint = o.Source(), o.Endpoint
+	}
+	return t.source
+}
+
+// recordedAt writes the time at which events are made, one for a whole batch.
+func (t *Translator) recordedAt(at time.Time) string {
+	if t.recordedTime == "" || !t.recorded.Equal(at) {
+		t.recordedTime, t.recorded = stream.FormatTime(at), at
+	}
+	return t.recordedTime
 }
 
 // kindNames are the names of every kind, put together once.
