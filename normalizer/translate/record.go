@@ -21,6 +21,7 @@ func ReadRaw(rec *stream.Record) (adapter.Raw, Envelope, error) { return new(Rea
 type Reader struct {
 	origins map[string]schemas.Origin // by the headers that say it
 	key     []byte                    // those of this record
+	text    []byte
 
 	lastKey []byte // those of the record before: most often the same
 	last    schemas.Origin
@@ -31,7 +32,7 @@ const maxOrigins = 1024
 
 // Read is ReadRaw.
 func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
-	var id, version, kind, contentType, at []byte
+	var id, traceparent, version, kind, contentType, at []byte
 	var env Envelope
 	r.key = r.key[:0]
 	for i := range rec.Headers {
@@ -47,7 +48,7 @@ func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
 			at = h.Value
 		case "ce_source", "ce_dataschema", "ce_subject", "ce_partitionkey", "ce_recordedtime", "ce_peer":
 		case "ce_traceparent":
-			env.Traceparent = string(h.Value)
+			traceparent = h.Value
 		case "ce_tracestate":
 			env.Tracestate = string(h.Value)
 		default:
@@ -79,7 +80,9 @@ func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
 			return adapter.Raw{}, Envelope{}, notRaw("ce_time is not RFC 3339")
 		}
 	}
-	env.CallbackID = string(id)
+	r.text = append(append(r.text[:0], id...), traceparent...)
+	both := string(r.text) // one piece of memory for the two
+	env.CallbackID, env.Traceparent = both[:len(id)], both[len(id):]
 	env.RawTopic, env.RawPartition, env.RawOffset = rec.Topic, rec.Partition, rec.Offset
 	return adapter.Raw{Origin: origin, Request: request, ReceivedAt: received}, env, nil
 }
