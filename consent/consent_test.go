@@ -12,6 +12,8 @@ import (
 	"github.com/alicebob/miniredis/v2"
 	"github.com/alicebob/miniredis/v2/server"
 
+	"github.com/google/go-cmp/cmp"
+
 	"github.com/heedhq/heed/consent/consenttest"
 	"github.com/heedhq/heed/internal/service"
 	"github.com/heedhq/heed/internal/stream/streamtest"
@@ -66,17 +68,12 @@ func (p *inProcess) restart(t testing.TB, change func()) {
 
 func (p *inProcess) restartEmpty(t testing.TB) { p.restart(t, func() { p.redis.FlushAll() }) }
 
+// snapshot is what a server writes to disk, all of one moment: the stage goes on while it is
+// read, so it is read until two readings in a row agree.
 func (p *inProcess) snapshot(t testing.TB) (restore func(testing.TB)) {
-	saved := map[string]map[string]string{}
-	for _, key := range p.redis.Keys() {
-		saved[key] = map[string]string{}
-		fields, err := p.redis.HKeys(key)
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, f := range fields {
-			saved[key][f] = p.redis.HGet(key, f)
-		}
+	saved, again := p.reading(), p.reading()
+	for !cmp.Equal(saved, again) {
+		saved, again = again, p.reading()
 	}
 	return func(t testing.TB) {
 		p.restart(t, func() {
@@ -88,6 +85,21 @@ func (p *inProcess) snapshot(t testing.TB) (restore func(testing.TB)) {
 			}
 		})
 	}
+}
+
+func (p *inProcess) reading() map[string]map[string]string {
+	all := map[string]map[string]string{}
+	for _, key := range p.redis.Keys() {
+		fields, err := p.redis.HKeys(key)
+		if err != nil {
+			continue // it went meanwhile: an outbox that was emptied
+		}
+		all[key] = map[string]string{}
+		for _, f := range fields {
+			all[key][f] = p.redis.HGet(key, f)
+		}
+	}
+	return all
 }
 
 func TestRoad(t *testing.T) {
