@@ -78,6 +78,11 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 		over.run,
 		ticks.run,
 		func(ctx context.Context) error { return endpoints.run(ctx, host.Reloads()) },
+		func(ctx context.Context) error {
+			// Nobody waits for it: what lasts is in the log.
+			_ = client.WaitForTopics(ctx, schemas.TopicCallbacks, schemas.TopicCallbacksBulk)
+			return nil
+		},
 	)
 	return errors.Join(err, leave(writer, over, ticks))
 }

@@ -84,7 +84,8 @@ func run(ctx context.Context, host *service.Host, cfg *config) error {
 	})
 	host.Ready("group", n.joined)
 
-	if !n.awaitTopics(ctx, client.WaitForTopics) {
+	if err := client.WaitForTopics(ctx, schemas.TopicCallbacks, schemas.TopicCallbacksBulk, schemas.TopicCallbacksDead,
+		schemas.TopicInbound, schemas.TopicStatus, schemas.TopicCalls, schemas.TopicAccount); err != nil {
 		return nil // stopped while waiting
 	}
 	options := stream.GroupOptions{Group: Group, Topics: []string{schemas.TopicCallbacks, schemas.TopicCallbacksBulk}, Joined: n.join}
@@ -100,30 +101,6 @@ func run(ctx context.Context, host *service.Host, cfg *config) error {
 	closing, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
 	defer cancel()
 	return errors.Join(err, fast.Close(closing), bulk.Close(closing))
-}
-
-// topicsPatience is how long topics may be missing at the start before the log says so.
-const topicsPatience = 5 * time.Second
-
-// awaitTopics waits until every topic that the stage reads or writes is there, and says once what
-// is missing. It reports false when ctx ends first.
-func (n *normalizer) awaitTopics(ctx context.Context, wait func(context.Context, ...string) error) bool {
-	said := false
-	for {
-		patience, cancel := context.WithTimeout(ctx, topicsPatience)
-		err := wait(patience, schemas.TopicCallbacks, schemas.TopicCallbacksBulk, schemas.TopicCallbacksDead,
-			schemas.TopicInbound, schemas.TopicStatus, schemas.TopicCalls, schemas.TopicAccount)
-		cancel()
-		switch {
-		case err == nil:
-			return true
-		case ctx.Err() != nil:
-			return false
-		case !said:
-			n.log.Warn("waiting for Kafka and its topics", "error", err)
-			said = true
-		}
-	}
 }
 
 // normalizer is what the workers of all partitions share.

@@ -422,23 +422,3 @@ func TestMarksWhileKafkaIsAway(t *testing.T) {
 		}
 	})
 }
-
-func TestMissingTopicsAreSaidOnce(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		r := newRig(t)
-		tries := 0
-		wait := func(ctx context.Context, topics ...string) error {
-			if tries++; tries == 5 {
-				return nil
-			}
-			<-ctx.Done()
-			return errors.New("topics without a leader or not there: heed.calls")
-		}
-		if !r.awaitTopics(t.Context(), wait) {
-			t.Error("gave up")
-		}
-		if logs := r.logs.String(); strings.Count(logs, "waiting for Kafka") != 1 || !strings.Contains(logs, "heed.calls") {
-			t.Errorf("logs: %s", logs)
-		}
-	})
-}

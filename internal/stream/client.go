@@ -123,11 +123,16 @@ func (c *Client) Reachable(ctx context.Context) error {
 	return nil
 }
 
+// sayWaiting is how long topics may be missing before the log says so: at a start in common,
+// Kafka is a few seconds later than its users.
+const sayWaiting = 3 * time.Second
+
 // WaitForTopics returns when every topic exists with a leader for each partition, or ctx ends;
-// the error names the missing ones and how to create them.
+// the error names the missing ones and how to create them. A wait that lasts is logged once.
 func (c *Client) WaitForTopics(ctx context.Context, topics ...string) error {
 	c.meta.want(topics...)
 	pause := backoff{floor: 50 * time.Millisecond, ceiling: time.Second}
+	began, said := time.Now(), false
 	for {
 		err := c.refresh(ctx)
 		if err == nil {
@@ -138,6 +143,10 @@ func (c *Client) WaitForTopics(ctx context.Context, topics ...string) error {
 			err = fmt.Errorf("topics without a leader or not there: %s (create them with: heed topics apply)", strings.Join(missing, ", "))
 		} else {
 			err = fmt.Errorf("waiting for topics %s: no Kafka broker of %s answers: %w", strings.Join(topics, ", "), strings.Join(c.brokers, ","), err)
+		}
+		if !said && time.Since(began) >= sayWaiting && ctx.Err() == nil {
+			said = true
+			c.log.Warn("waiting for Kafka and its topics", "error", err)
 		}
 		if !pause.wait(ctx) {
 			return err

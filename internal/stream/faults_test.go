@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"math/rand/v2"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -364,4 +366,41 @@ func readWhile(t *testing.T, cluster *kfake.Cluster, happen func()) {
 	if err := w.Close(ctx); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestWaitingIsSaidOnce: who waits for Kafka at the start says so, in words, once.
+func TestWaitingIsSaidOnce(t *testing.T) {
+	t.Parallel()
+	var logs lockedBuffer
+	c, err := stream.Open(stream.Config{Brokers: []string{"127.0.0.1:1"}}, stream.Options{Log: slog.New(slog.NewTextHandler(&logs, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Second)
+	defer cancel()
+	if err := c.WaitForTopics(ctx, "t"); err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") {
+		t.Errorf("the error doesn't name the broker: %v", err)
+	}
+	if text := logs.String(); strings.Count(text, "waiting for Kafka and its topics") != 1 {
+		t.Errorf("logs: %s", text)
+	}
+}
+
+// lockedBuffer is written by the client's goroutines while the test reads.
+type lockedBuffer struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (l *lockedBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.String()
 }
