@@ -20,13 +20,12 @@ func TestProgressSurvivesCrashes(t *testing.T) {
 		wanted := rapid.SliceOfNDistinct(rapid.Int64Range(0, end-1), 0, 120, rapid.ID[int64]).Draw(t, "wanted")
 		finished := map[int64]int{}
 		saved := stream.Commit{}
-		sinceCommit := map[int64]bool{} // finished since the last commit
 		for crashes := rapid.IntRange(0, 4).Draw(t, "crashes"); ; crashes-- {
 			p, err := decodeProgress(saved)
 			if err != nil {
 				t.Fatal(err)
 			}
-			sinceCommit = map[int64]bool{}
+			sinceCommit := map[int64]bool{} // finished since the last commit
 			var loaded []int64
 			steps := rapid.IntRange(0, 300).Draw(t, "steps")
 			read := saved.Offset

@@ -82,9 +82,6 @@ func fixedHeaders(o schemas.Origin) []stream.Header {
 	return append(headers, stream.Header{Key: "content-type", Value: []byte(schemas.CaptureType)})
 }
 
-// callbackHeaders is how many headers message adds to the fixed ones.
-const callbackHeaders = 6
-
 // message makes the record of a callback: a CloudEvent in binary mode whose data is the request.
 // Everything that varies is written into c.scratch, so a callback costs no allocation of its own.
 func (c *call) message(e *endpoint, peer string, received time.Time) stream.Message {

@@ -67,7 +67,7 @@ func CheckZone(name string) error {
 		return nil
 	}
 	if name == "Local" {
-		return errors.New("Local would be the machine's zone; give a name such as Asia/Kolkata")
+		return errors.New("the zone Local would be the machine's; give a name such as Asia/Kolkata")
 	}
 	if _, err := time.LoadLocation(name); err != nil {
 		return fmt.Errorf("%q is no IANA zone name, such as Asia/Kolkata or UTC", name)

@@ -29,7 +29,6 @@ type Assigned struct {
 
 	mu      sync.Mutex
 	tracker *tracker
-	started bool
 }
 
 func newAssigned(f *fetcher, topic string, partition int32, from int64, o GroupOptions, revoked chan struct{}) *Assigned {
