@@ -102,10 +102,10 @@ func (l *log) Enqueue(_ context.Context, m stream.Message, done func(stream.Posi
 		l.full--
 		return stream.ErrFull
 	}
-	if l.limit > 0 && sizeOf(m) > l.limit {
+	if l.limit > 0 && sizeOf(m.Plain()) > l.limit {
 		return stream.ErrTooLarge
 	}
-	l.messages = append(l.messages, m)
+	l.messages = append(l.messages, m.Plain())
 	if l.hold {
 		l.held = append(l.held, done)
 		return nil

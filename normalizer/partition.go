@@ -160,10 +160,11 @@ func (p *partition) event(ctx context.Context, e *entry, out *translate.Out, rep
 			return nil
 		}
 	}
-	m := p.messages.Of(&out.Event, out.Topic, out.Key)
+	var more []stream.Header
 	if traceHeader != "" {
-		m.Headers = append(m.Headers, stream.Header{Key: "traceparent", Value: []byte(traceHeader)})
+		more = []stream.Header{{Key: headerTraceparent, Value: []byte(traceHeader)}}
 	}
+	m := p.messages.Of(&out.Event, out.Topic, out.Key, more...)
 	tally.event(e.provider, out.Kind, produced)
 	return p.enqueue(ctx, m, e, seen)
 }

@@ -57,19 +57,49 @@ func (c *Capture) Append(b []byte) []byte {
 
 // ParseCapture reads a capture. It takes \n for \r\n, as files made by hand have it; the body
 // is everything after the first empty line, whatever Content-Length says. The body points into
-// data; the rest is a copy of the head, made at once: the normalizer reads every callback here.
-func ParseCapture(data []byte) (Capture, error) {
+// data; the rest is a copy of the head.
+func ParseCapture(data []byte) (Capture, error) { return new(CaptureReader).Read(data) }
+
+// CaptureReader is ParseCapture for many captures: the callbacks of an endpoint often have one and
+// the same head, which it then has read already. So the Header of a capture must not be changed.
+// The zero CaptureReader is ready; it is for one goroutine.
+type CaptureReader struct {
+	head string // of the capture before
+	last Capture
+}
+
+// Read is ParseCapture.
+func (r *CaptureReader) Read(data []byte) (Capture, error) {
+	c := r.last
+	if n := len(r.head); n > 0 && len(data) > n && string(data[:n]) == r.head {
+		if body, ok := cutEmptyLine(data[n:]); ok {
+			c.Body = body
+			return c, nil
+		}
+	}
 	head, body, ok := cutHead(data)
 	if !ok {
 		return Capture{}, fmt.Errorf("no empty line between the header and the body of the captured request")
 	}
-	line, rest, _ := strings.Cut(string(head), "\n")
+	text := string(head)
+	c, err := parseHead(text)
+	if err != nil {
+		return Capture{}, err
+	}
+	r.head, r.last = text, c
+	c.Body = body
+	return c, nil
+}
+
+// parseHead reads the request line and the header fields.
+func parseHead(head string) (Capture, error) {
+	line, rest, _ := strings.Cut(head, "\n")
 	method, after, _ := strings.Cut(strings.TrimSpace(line), " ")
 	target, version, _ := strings.Cut(strings.TrimSpace(after), " ")
 	if version = strings.TrimSpace(version); method == "" || target == "" || !strings.HasPrefix(version, "HTTP/") || strings.ContainsAny(version, " \t") {
 		return Capture{}, fmt.Errorf("the captured request must begin with a request line such as \"POST /v1/callbacks/ID HTTP/1.1\"")
 	}
-	c := Capture{Method: method, Target: target, Body: body}
+	c := Capture{Method: method, Target: target}
 	if lines := strings.Count(rest, "\n"); lines > 0 {
 		c.Header = make([]Field, 0, lines)
 	}
@@ -91,15 +121,19 @@ func cutHead(data []byte) (head, body []byte, ok bool) {
 		if i < 0 {
 			return nil, nil, false
 		}
-		next := at + i + 1
-		switch {
-		case bytes.HasPrefix(data[next:], []byte("\n")):
-			return data[:next], data[next+1:], true
-		case bytes.HasPrefix(data[next:], []byte("\r\n")):
-			return data[:next], data[next+2:], true
+		at += i + 1
+		if body, ok := cutEmptyLine(data[at:]); ok {
+			return data[:at], body, true
 		}
-		at = next
 	}
+}
+
+// cutEmptyLine takes the empty line that data begins with off it.
+func cutEmptyLine(data []byte) (after []byte, ok bool) {
+	if after, ok = bytes.CutPrefix(data, []byte("\n")); ok {
+		return after, true
+	}
+	return bytes.CutPrefix(data, []byte("\r\n"))
 }
 
 // redactedHeaders never reach Kafka: they prove who calls, and a record is kept for days.

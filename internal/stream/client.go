@@ -133,15 +133,20 @@ func (c *Client) WaitForTopics(ctx context.Context, topics ...string) error {
 	c.meta.want(topics...)
 	pause := backoff{floor: 50 * time.Millisecond, ceiling: time.Second}
 	began, said := time.Now(), false
+	var known error // what the brokers answered last; a look that ctx cut short says less
 	for {
 		err := c.refresh(ctx)
-		if err == nil {
+		switch {
+		case err == nil:
 			var missing []string
 			if missing = c.meta.load().incomplete(topics); len(missing) == 0 {
 				return nil
 			}
 			err = fmt.Errorf("topics without a leader or not there: %s (create them with: heed topics apply)", strings.Join(missing, ", "))
-		} else {
+			known = err
+		case ctx.Err() != nil && known != nil:
+			return known
+		default:
 			err = fmt.Errorf("waiting for topics %s: no Kafka broker of %s answers: %w", strings.Join(topics, ", "), strings.Join(c.brokers, ","), err)
 		}
 		if !said && time.Since(began) >= sayWaiting && ctx.Err() == nil {

@@ -62,20 +62,24 @@ const (
 // and every event passes here.
 func (e *Event) Message(topic string, key []byte) Message {
 	var few [16]string
-	headers, _ := e.headers(make([]byte, 0, e.headerSize()), headerNames(few[:0], e.Extensions))
-	return Message{Topic: topic, Key: key, Value: e.Data, Headers: headers}
+	return Message{Topic: topic, Key: key, Value: e.Data, Headers: e.headers(headerNames(few[:0], e.Extensions))}
 }
 
 // Messages makes messages of many events, most of which have the extensions of the one before:
-// it remembers their header names. The zero Messages is ready; it is for one goroutine.
+// it remembers their header names. It writes a message as it will stand in a batch, so that the
+// writer only copies it: half the time of Event.Message with the writer's encoding, a third of the
+// memory, and nothing in it for the garbage collector to follow. The zero Messages is ready; it is
+// for one goroutine.
 type Messages struct {
 	extensions []string
 	names      []string // of their headers
+	content    []byte   // of the last message, whose memory the next is written in
 }
 
-// Of is Event.Message with everything copied into one piece of memory, which is the message's own:
-// neither the event nor the key is needed after it.
-func (m *Messages) Of(e *Event, topic string, key []byte) Message {
+// Of is Event.Message, with more headers after the event's, in one piece of memory that is the
+// message's own: neither the event nor the key is needed after it. Its Headers are empty; Plain
+// shows them.
+func (m *Messages) Of(e *Event, topic string, key []byte, more ...Header) Message {
 	if !slices.EqualFunc(m.extensions, e.Extensions, func(name string, x Extension) bool { return name == x.Name }) {
 		m.extensions = m.extensions[:0]
 		for i := range e.Extensions {
@@ -83,19 +87,41 @@ func (m *Messages) Of(e *Event, topic string, key []byte) Message {
 		}
 		m.names = headerNames(m.names[:0], e.Extensions)
 	}
-	headers, b := e.headers(make([]byte, 0, e.headerSize()+len(key)+len(e.Data)), m.names)
-	made := Message{Topic: topic, Headers: headers}
-	cut := func(value []byte) []byte {
-		if value == nil {
-			return nil // no key, or a tombstone
+	b := appendBytes(m.content[:0], key)
+	keyEnd := len(b)
+	b = appendBytes(b, e.Data)
+	valueEnd := len(b)
+	b = appendLength(b, e.headerCount()+len(more))
+	e.attributes(m.names, func(header, value string) {
+		if value != "" {
+			b = appendString(appendString(b, header), value)
 		}
-		from := len(b)
-		b = append(b, value...)
-		return b[from:len(b):len(b)]
+	})
+	if !e.Time.IsZero() {
+		var at [len(time.RFC3339Nano)]byte
+		b = appendBytes(appendString(b, headerTime), e.Time.UTC().AppendFormat(at[:0], time.RFC3339Nano))
 	}
-	made.Key, made.Value = cut(key), cut(e.Data)
+	for i := range more {
+		b = appendString(b, more[i].Key)
+		b = appendBytes(b, more[i].Value)
+	}
+	if m.content = b; cap(b) > keptContent {
+		m.content = nil
+	}
+	made := Message{Topic: topic, content: make([]byte, len(b))}
+	copy(made.content, b)
+	if key != nil {
+		made.Key = made.content[keyEnd-len(key) : keyEnd : keyEnd]
+	}
+	if e.Data != nil {
+		made.Value = made.content[valueEnd-len(e.Data) : valueEnd : valueEnd]
+	}
 	return made
 }
+
+// keptContent is how much memory a Messages keeps from one message to the next: enough for
+// nearly all.
+const keptContent = 64 << 10
 
 // headerSize is at least the length of all header values.
 func (e *Event) headerSize() int {
@@ -123,32 +149,59 @@ func headerNames(names []string, extensions []Extension) []string {
 	return names
 }
 
-// headers appends the header values to values; names are those of the extensions' headers.
-func (e *Event) headers(values []byte, names []string) ([]Header, []byte) {
-	headers := make([]Header, 0, 8+len(e.Extensions))
-	put := func(header, value string) {
-		if value != "" {
-			from := len(values)
-			values = append(values, value...)
-			headers = append(headers, Header{header, values[from:len(values):len(values)]})
-		}
-	}
+// attributes puts every attribute but the time, by its header's name; names are those of the
+// extensions' headers.
+func (e *Event) attributes(names []string, put func(header, value string)) {
 	put("ce_specversion", specVersion)
 	put("ce_id", e.ID)
 	put("ce_source", e.Source)
 	put("ce_type", e.Type)
 	put("ce_subject", e.Subject)
-	if !e.Time.IsZero() {
-		from := len(values)
-		values = e.Time.UTC().AppendFormat(values, time.RFC3339Nano)
-		headers = append(headers, Header{"ce_time", values[from:len(values):len(values)]})
-	}
 	put("ce_dataschema", e.DataSchema)
 	for i := range e.Extensions {
 		put(names[i], e.Extensions[i].Value)
 	}
 	put(headerContentType, e.ContentType)
-	return headers, values
+}
+
+// headerCount is how many headers the event has.
+func (e *Event) headerCount() int {
+	n := 1
+	for _, value := range [...]*string{&e.ID, &e.Source, &e.Type, &e.Subject, &e.DataSchema, &e.ContentType} {
+		if *value != "" {
+			n++
+		}
+	}
+	for i := range e.Extensions {
+		if e.Extensions[i].Value != "" {
+			n++
+		}
+	}
+	if !e.Time.IsZero() {
+		n++
+	}
+	return n
+}
+
+const headerTime = headerPrefix + "time"
+
+// headers are the event's; their values share one buffer.
+func (e *Event) headers(names []string) []Header {
+	values := make([]byte, 0, e.headerSize())
+	headers := make([]Header, 0, e.headerCount())
+	e.attributes(names, func(header, value string) {
+		if value != "" {
+			from := len(values)
+			values = append(values, value...)
+			headers = append(headers, Header{header, values[from:len(values):len(values)]})
+		}
+	})
+	if !e.Time.IsZero() {
+		from := len(values)
+		values = e.Time.UTC().AppendFormat(values, time.RFC3339Nano)
+		headers = append(headers, Header{headerTime, values[from:len(values):len(values)]})
+	}
+	return headers
 }
 
 // ErrNotEvent says that a record is no CloudEvent in binary mode.

@@ -21,6 +21,7 @@ import (
 	sdktest "github.com/cloudevents/sdk-go/v2/test"
 	"github.com/cloudevents/sdk-go/v2/types"
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 	"pgregory.net/rapid"
 
 	"github.com/heedhq/heed/internal/stream"
@@ -331,17 +332,24 @@ func TestMessagesAreTheirOwn(t *testing.T) {
 			want := e.Message("t", slices.Clone(key))
 			want.Value = slices.Clone(data)
 			e.Data = slices.Clone(data)
-			got := messages.Of(&e, "t", key)
+			made := messages.Of(&e, "t", key)
 			clear(key)
 			clear(e.Data)
-			_ = append(got.Value, "over the end"...)
-			if diff := cmp.Diff(want, got, cmp.Comparer(func(a, b stream.Place) bool { return a == b })); diff != "" {
+			_ = append(made.Value, "over the end"...)
+			_ = append(made.Key, "over the end"...)
+			if diff := cmp.Diff(want, made.Plain(), cmpopts.IgnoreUnexported(stream.Message{}, stream.Place{})); diff != "" {
 				t.Errorf("event %s (-Message +Messages):\n%s", e.ID, diff)
 			}
 		}
 	}
 	e := events[1]
-	if got := messages.Of(&e, "t", nil); got.Key != nil || got.Value == nil {
-		t.Errorf("no key and empty data became %v and %v", got.Key, got.Value)
+	more := stream.Header{Key: "traceparent", Value: []byte("00-1")}
+	got := messages.Of(&e, "t", nil, more)
+	plain := got.Plain()
+	if got.Key != nil || got.Value == nil || len(got.Headers) > 0 {
+		t.Errorf("no key and empty data became %v and %v, with headers %v", got.Key, got.Value, got.Headers)
+	}
+	if last := plain.Headers[len(plain.Headers)-1]; !cmp.Equal(last, more) {
+		t.Errorf("the last header is %v, want %v", last, more)
 	}
 }

@@ -250,16 +250,22 @@ func appendRecord(b []byte, m *Message, offsetDelta int, timeDelta int64) []byte
 	b = append(b, 0)
 	b = binary.AppendVarint(b, timeDelta)
 	b = binary.AppendVarint(b, int64(offsetDelta))
+	if m.content != nil {
+		return append(b, m.content...)
+	}
 	b = appendBytes(b, m.Key)
 	b = appendBytes(b, m.Value)
 	b = binary.AppendVarint(b, int64(len(m.Headers)))
 	for i := range m.Headers {
 		h := &m.Headers[i]
-		b = binary.AppendVarint(b, int64(len(h.Key)))
-		b = append(b, h.Key...)
-		b = appendBytes(b, h.Value)
+		b = appendBytes(appendString(b, h.Key), h.Value)
 	}
 	return b
+}
+
+// appendString writes a string as appendBytes does.
+func appendString(b []byte, s string) []byte {
+	return append(appendLength(b, len(s)), s...)
 }
 
 // appendBytes writes a byte string; nil and empty differ (a tombstone has no value).
@@ -267,8 +273,15 @@ func appendBytes(b, s []byte) []byte {
 	if s == nil {
 		return append(b, 1) // -1
 	}
-	b = binary.AppendVarint(b, int64(len(s)))
-	return append(b, s...)
+	return append(appendLength(b, len(s)), s...)
+}
+
+// appendLength is a varint; nearly all are below 64, which is one byte.
+func appendLength(b []byte, n int) []byte {
+	if n < 64 {
+		return append(b, byte(n<<1))
+	}
+	return binary.AppendVarint(b, int64(n))
 }
 
 // bodySize is a record's size without its own length.
@@ -278,6 +291,9 @@ func bodySize(m *Message, offsetDelta int, timeDelta int64) int {
 
 // contentSize is what a record's key, value and headers take.
 func contentSize(m *Message) int {
+	if m.content != nil {
+		return len(m.content)
+	}
 	n := bytesSize(m.Key) + bytesSize(m.Value) + varintSize(int64(len(m.Headers)))
 	for i := range m.Headers {
 		h := &m.Headers[i]

@@ -64,6 +64,23 @@ type Message struct {
 	Key     []byte
 	Value   []byte // nil is a tombstone on a compacted topic
 	Headers []Header
+
+	content []byte // of Messages: key, value and headers as they stand in a record; Headers are empty then
+}
+
+// Plain is the message with its Headers, also where Messages made it: for who looks into it.
+func (m *Message) Plain() Message {
+	plain := *m
+	if plain.content = nil; m.content == nil {
+		return plain
+	}
+	r := varintReader{b: m.content}
+	r.bytes() // Key and Value are there already
+	r.bytes()
+	for range r.varint() {
+		plain.Headers = append(plain.Headers, Header{string(r.bytes()), r.bytes()})
+	}
+	return plain
 }
 
 // Place says to which partition a message goes.

@@ -88,11 +88,24 @@ func (c Codes) Find(code string) (Code, bool) {
 // FoldCode is a code as tables are searched: upper case, blanks, "-" and "_" all as "_". Providers
 // write one code as "NOT-SENT", "not-sent" and "Not Sent".
 func FoldCode(code string) string {
+	if folded(code) {
+		return code
+	}
 	code = strings.ToUpper(strings.TrimSpace(code))
 	if !strings.ContainsAny(code, " -") {
 		return code
 	}
 	return strings.Join(strings.FieldsFunc(code, func(r rune) bool { return r == ' ' || r == '-' || r == '_' }), "_")
+}
+
+// folded says that a code stands as tables are searched already: most do.
+func folded(code string) bool {
+	for i := range len(code) {
+		if c := code[i]; (c < 'A' || c > 'Z') && (c < '0' || c > '9') && c != '_' {
+			return false
+		}
+	}
+	return true
 }
 
 // SetStatus gives the item the status of the first of the codes that the table knows: kind,

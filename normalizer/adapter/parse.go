@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Limits of one callback. Real ones stay far below: the deepest documented shape nests 9 deep,
@@ -67,7 +68,9 @@ type parser struct {
 func (p *parser) parse() *Failure {
 	// A value but the outermost has a comma or an opening bracket before it.
 	values := 1 + strings.Count(p.src, ",") + strings.Count(p.src, "{") + strings.Count(p.src, "[")
-	p.nodes = make([]node, 0, min(values, 1024))
+	if values > cap(p.nodes) {
+		p.nodes = make([]node, 0, min(values, 1024))
+	}
 	p.space()
 	if f := p.value(0, 1); f != nil {
 		return f
@@ -84,6 +87,9 @@ func (p *parser) bad(what string) *Failure {
 }
 
 func (p *parser) space() {
+	if p.at < len(p.src) && ' ' < p.src[p.at] && p.src[p.at] < utf8.RuneSelf {
+		return // mostly nothing to step over
+	}
 	for p.at < len(p.src) {
 		switch p.src[p.at] {
 		case ' ', '\t', '\n', '\r':
@@ -232,24 +238,39 @@ func (p *parser) member(parent uint32, depth int, k kind) *Failure {
 // str steps over the string at p.at and says whether it holds escapes.
 func (p *parser) str() (escaped bool, _ *Failure) {
 	p.at++
-	for p.at < len(p.src) {
-		switch c := p.src[p.at]; {
-		case c == '"':
+	for {
+		rest := p.src[p.at:]
+		i := 0
+		for i < len(rest) && !ends[rest[i]] { // by far the most bytes
+			i++
+		}
+		p.at += i
+		if i == len(rest) {
+			return false, p.bad("a string without end")
+		}
+		switch rest[i] {
+		case '"':
 			p.at++
 			return escaped, nil
-		case c == '\\':
+		case '\\':
 			escaped = true
 			if !p.escape() {
 				return false, p.bad("an escape that JSON does not have")
 			}
-		case c < ' ':
-			return false, p.bad("a control character in a string")
 		default:
-			p.at++
+			return false, p.bad("a control character in a string")
 		}
 	}
-	return false, p.bad("a string without end")
 }
+
+// ends are the bytes at which a string is more than its next byte.
+var ends = func() (t [256]bool) {
+	for c := range ' ' {
+		t[c] = true
+	}
+	t['"'], t['\\'] = true, true
+	return t
+}()
 
 func (p *parser) escape() bool {
 	if p.at+1 >= len(p.src) {

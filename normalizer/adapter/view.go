@@ -37,14 +37,6 @@ func (v *View) name(i uint32) string {
 	return s
 }
 
-func (v *View) named(i uint32, name string) bool {
-	d := &v.nodes[i]
-	if d.flags&escapedName != 0 {
-		return v.name(i) == name
-	}
-	return v.src[d.nameAt:d.nameAt+d.nameLen] == name
-}
-
 // Read gives the callback's view: of its body, or of its query when there is no body. What the
 // bytes are is decided by the bytes as much as by Content-Type, since providers label JSON as
 // forms and the other way about.
@@ -119,11 +111,19 @@ func ReadJSON(b []byte) (*View, *Failure) {
 }
 
 func parseView(s string) (*View, *Failure) {
-	p := parser{src: s}
+	v := new(smallView)
+	p := parser{src: s, nodes: v.room[:0]}
 	if f := p.parse(); f != nil {
 		return nil, f
 	}
-	return &View{src: s, nodes: p.nodes, Repaired: p.repairs}, nil
+	v.src, v.nodes, v.Repaired = s, p.nodes, p.repairs
+	return &v.View, nil
+}
+
+// smallView has room for the values of most callbacks beside the view: one piece of memory.
+type smallView struct {
+	View
+	room [20]node
 }
 
 // Object is the root, when it is an object.

@@ -22,6 +22,7 @@ type Reader struct {
 	origins map[string]schemas.Origin // by the headers that say it
 	key     []byte                    // those of this record
 	text    []byte
+	request schemas.CaptureReader
 
 	lastKey []byte // those of the record before: most often the same
 	last    schemas.Origin
@@ -70,7 +71,7 @@ func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
 	if err != nil {
 		return adapter.Raw{}, Envelope{}, notRaw(err.Error())
 	}
-	request, err := schemas.ParseCapture(rec.Value)
+	request, err := r.request.Read(rec.Value)
 	if err != nil {
 		return adapter.Raw{}, Envelope{}, notRaw(err.Error())
 	}

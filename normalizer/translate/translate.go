@@ -106,7 +106,8 @@ func (t *Translator) event(raw *adapter.Raw, item *adapter.Item, env *Envelope) 
 	if out.Topic == "" || out.Topic == schemas.TopicCallbacks {
 		return Out{}, &adapter.Failure{Index: item.Index, Class: adapter.Panic, Message: "the adapter made an event of kind \"" + string(item.Kind) + "\", which it may not"}
 	}
-	data := tidy(item.Data, raw.Origin)
+	data := item.Data
+	tidy(&data, &raw.Origin)
 	at := when(item.Time, raw.ReceivedAt, &data)
 
 	from := len(t.bytes)
@@ -141,7 +142,7 @@ func (t *Translator) event(raw *adapter.Raw, item *adapter.Item, env *Envelope) 
 	}
 	first := len(t.extensions)
 	add := func(name, value string) {
-		if value = attribute(value); value != "" {
+		if value != "" {
 			t.extensions = append(t.extensions, stream.Extension{Name: name, Value: value})
 		}
 	}
@@ -149,15 +150,15 @@ func (t *Translator) event(raw *adapter.Raw, item *adapter.Item, env *Envelope) 
 	if !env.Recorded.IsZero() {
 		add(schemas.ExtRecordedTime, t.recordedAt(env.Recorded))
 	}
-	add(schemas.ExtTraceparent, env.Traceparent)
-	add(schemas.ExtTracestate, env.Tracestate)
-	add(schemas.ExtCorrelationID, data.MessageID)
-	add(schemas.ExtCausationID, env.CallbackID)
-	add(schemas.ExtProvider, raw.Origin.Provider)
+	add(schemas.ExtTraceparent, attribute(env.Traceparent))
+	add(schemas.ExtTracestate, attribute(env.Tracestate))
+	add(schemas.ExtCorrelationID, attribute(data.MessageID))
+	add(schemas.ExtCausationID, attribute(env.CallbackID))
+	add(schemas.ExtProvider, raw.Origin.Provider) // names of adapters and channels are ours
 	add(schemas.ExtChannel, string(channel(item.Channel, raw.Origin.Channel)))
-	add(schemas.ExtEndpoint, raw.Origin.Endpoint)
-	add(schemas.ExtTenant, raw.Origin.Tenant)
-	add(schemas.ExtBrand, raw.Origin.Brand)
+	add(schemas.ExtEndpoint, attribute(raw.Origin.Endpoint))
+	add(schemas.ExtTenant, attribute(raw.Origin.Tenant))
+	add(schemas.ExtBrand, attribute(raw.Origin.Brand))
 	e.Extensions = t.extensions[first:len(t.extensions):len(t.extensions)]
 	from = len(t.bytes)
 	t.bytes = append(t.bytes, key...)
@@ -192,10 +193,10 @@ var kindNames = func() map[schemas.Kind]kindName {
 
 type kindName struct{ eventType, dataSchema string }
 
-// tidy is the item's data by the rules that hold for every provider (contract §3): ids without
+// tidy brings the item's data under the rules that hold for every provider (contract §3): ids without
 // outer blanks, no user without an address, the endpoint's agent where the body names no
 // business.
-func tidy(data schemas.Data, origin schemas.Origin) schemas.Data {
+func tidy(data *schemas.Data, origin *schemas.Origin) {
 	data.MessageID = strings.TrimSpace(data.MessageID)
 	data.EventID = strings.TrimSpace(data.EventID)
 	if data.User != nil && data.User.Address == "" {
@@ -210,7 +211,6 @@ func tidy(data schemas.Data, origin schemas.Origin) schemas.Data {
 	if bytes.Equal(data.ProviderData, []byte("null")) || bytes.Equal(data.ProviderData, []byte("{}")) {
 		data.ProviderData = nil
 	}
-	return data
 }
 
 // old is how far before its receipt a provider's time is flagged: no provider retries that long.

@@ -73,6 +73,9 @@ func Parse(s string) (schemas.User, bool) {
 // clean folds wide digits and signs, drops invisible characters and outer blanks, and the URI
 // schemes that providers put in front.
 func clean(raw string) string {
+	if isDigits(strings.TrimPrefix(raw, "+")) {
+		return raw // nearly all: nothing to fold
+	}
 	s := strings.Map(func(r rune) rune {
 		if unicode.Is(unicode.Cf, r) || unicode.IsControl(r) {
 			return -1
