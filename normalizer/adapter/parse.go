@@ -66,11 +66,12 @@ type parser struct {
 }
 
 func (p *parser) parse() *Failure {
-	// A value but the outermost has a comma or an opening bracket before it.
-	values := 1 + strings.Count(p.src, ",") + strings.Count(p.src, "{") + strings.Count(p.src, "[")
-	if values > cap(p.nodes) {
-		p.nodes = make([]node, 0, min(values, 1024))
+	values := 16 // of nearly every body up to 512 bytes
+	if len(p.src) > 512 {
+		// A value but the outermost has a comma or an opening bracket before it.
+		values = 1 + strings.Count(p.src, ",") + strings.Count(p.src, "{") + strings.Count(p.src, "[")
 	}
+	p.nodes = make([]node, 0, min(values, 1024))
 	p.space()
 	if f := p.value(0, 1); f != nil {
 		return f
@@ -225,15 +226,21 @@ func (p *parser) member(parent uint32, depth int, k kind) *Failure {
 	if f := p.value(parent, depth+1); f != nil {
 		return f
 	}
-	name := p.src[start:end]
-	trimmed := strings.TrimSpace(name) // "sender_id " is documented (Telesign)
 	n := &p.nodes[i]
-	n.nameAt, n.nameLen = uint32(start+strings.Index(name, trimmed)), uint32(len(trimmed))
+	n.nameAt, n.nameLen = uint32(start), uint32(end-start)
+	if end > start && (blankOrWide(p.src[start]) || blankOrWide(p.src[end-1])) {
+		name := p.src[start:end]
+		trimmed := strings.TrimSpace(name) // "sender_id " is documented (Telesign)
+		n.nameAt, n.nameLen = uint32(start+strings.Index(name, trimmed)), uint32(len(trimmed))
+	}
 	if escaped {
 		n.flags |= escapedName
 	}
 	return nil
 }
+
+// blankOrWide says that a character with this byte may be a blank.
+func blankOrWide(c byte) bool { return c <= ' ' || c >= utf8.RuneSelf }
 
 // str steps over the string at p.at and says whether it holds escapes.
 func (p *parser) str() (escaped bool, _ *Failure) {

@@ -90,7 +90,7 @@ func (v *rest) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
 		var down []uint32
 		if len(path) > 0 && path[len(path)-1] == c {
 			down = path[:len(path)-1]
-		} else if v.another(c) {
+		} else if v.another(c) || v.nodes[c].flags&taken != 0 {
 			continue
 		}
 		mark := len(b)

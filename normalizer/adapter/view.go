@@ -42,7 +42,7 @@ func (v *View) name(i uint32) string {
 // forms and the other way about.
 func Read(raw Raw) (*View, *Failure) {
 	body, repaired := text(raw.Request.Body)
-	body = strings.TrimLeft(body, " \t\r\n") // not its end: a blank there tells that a last number is whole
+	body = withoutLeadingBlanks(body) // not its end: a blank there tells that a last number is whole
 	if body == "" {
 		if query := raw.Request.Query(); query != "" {
 			query, repaired = text([]byte(query))
@@ -74,6 +74,15 @@ func Read(raw Raw) (*View, *Failure) {
 	return v, nil
 }
 
+// withoutLeadingBlanks is s from the first byte that JSON does not pass by (RFC 8259 §2).
+func withoutLeadingBlanks(s string) string {
+	i := 0
+	for i < len(s) && (s[i] == ' ' || s[i] == '\t' || s[i] == '\r' || s[i] == '\n') {
+		i++
+	}
+	return s[i:]
+}
+
 func mediaType(contentType string) (string, map[string]string) {
 	media, params, err := mime.ParseMediaType(contentType)
 	if err != nil {
@@ -99,7 +108,7 @@ func ReadQuery(raw Raw) *View {
 // ReadJSON gives the view of JSON that stood inside of something else (base64, a form field).
 func ReadJSON(b []byte) (*View, *Failure) {
 	s, repaired := text(b)
-	if s = strings.TrimLeft(s, " \t\r\n"); s == "" {
+	if s = withoutLeadingBlanks(s); s == "" {
 		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "the inner body is empty"}
 	}
 	v, f := parseView(s)
@@ -111,19 +120,11 @@ func ReadJSON(b []byte) (*View, *Failure) {
 }
 
 func parseView(s string) (*View, *Failure) {
-	v := new(smallView)
-	p := parser{src: s, nodes: v.room[:0]}
+	p := parser{src: s}
 	if f := p.parse(); f != nil {
 		return nil, f
 	}
-	v.src, v.nodes, v.Repaired = s, p.nodes, p.repairs
-	return &v.View, nil
-}
-
-// smallView has room for the values of most callbacks beside the view: one piece of memory.
-type smallView struct {
-	View
-	room [20]node
+	return &View{src: s, nodes: p.nodes, Repaired: p.repairs}, nil
 }
 
 // Object is the root, when it is an object.

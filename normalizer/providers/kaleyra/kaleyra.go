@@ -207,8 +207,11 @@ func encrypted(n adapter.Node) bool {
 // ciphertext says whether s looks like an encrypted word: base64 or hex of 16 bytes or more, and
 // neither a number nor words. A query makes blanks of the + of base64.
 func ciphertext(s string) bool {
+	if len(s) < 22 {
+		return false
+	}
 	s = strings.ReplaceAll(s, " ", "+")
-	if len(s) < 22 || strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/=_-") != "" {
+	if strings.Trim(s, "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz+/=_-") != "" {
 		return false
 	}
 	upper, lower, digit := false, false, false
