@@ -39,9 +39,9 @@ func (c *callback) failover(n adapter.Node) {
 	it.Data.EventID = n.Take("channel_status_id")
 	it.Data.User = n.TakeUser(c.raw, it.Channel, "mobile", "email")
 	it.At(c.raw, n.Get("timestamp").Text(), naiveZone)
-	delivered, trace := n.Get("delivered").Text(), n.Get("status_trace").Text()
-	status := &schemas.Status{Code: delivered, Meaning: schemas.MeaningUnknown}
-	switch delivered {
+	delivered, trace := n.Get("delivered"), n.Get("status_trace")
+	status, shown := &schemas.Status{Meaning: schemas.MeaningUnknown}, delivered
+	switch delivered.Text() {
 	case "0":
 		it.Kind, status.Meaning = schemas.MessageFailed, schemas.MeaningFailed
 	case "1":
@@ -51,23 +51,21 @@ func (c *callback) failover(n adapter.Node) {
 	default:
 		it.Kind = schemas.MessageStatusUnknown
 	}
-	if row, ok := c.find(it.Channel, trace); ok {
-		switch {
-		case it.Kind == schemas.MessageFailed:
-			status.Meaning = row.Meaning
-		case it.Kind == schemas.MessageStatusUnknown && row.Kind != "":
-			it.Kind, status.Meaning = row.Kind, row.Meaning
-		}
-		if row.OptOut {
-			it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: trace}
+	row, ok := c.find(it.Channel, trace.Text())
+	switch {
+	case !trace.Says() || it.Kind == schemas.MessageDelivered || it.Kind == schemas.MessageSent:
+	case !ok:
+		shown = trace
+	case it.Kind == schemas.MessageStatusUnknown || row.Kind == "" || row.Kind == schemas.MessageFailed: // DELIVRD is no reason for a failure
+		shown, status.Meaning = trace, row.Meaning
+		if it.Kind == schemas.MessageStatusUnknown && row.Kind != "" {
+			it.Kind = row.Kind
 		}
 	}
-	if trace != "" && it.Kind != schemas.MessageDelivered && it.Kind != schemas.MessageSent {
-		status.Code = trace
-		n.Get("status_trace").Taken()
-	} else {
-		n.Get("delivered").Taken()
+	if row.OptOut {
+		it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: trace.Text()}
 	}
+	status.Code = shown.Taken().Text()
 	it.Data.Status = status
 	c.add(it, n)
 }

@@ -234,9 +234,22 @@ func business(address string) *schemas.Business {
 	return &schemas.Business{Address: address}
 }
 
-// verbatim is the text of the first of the named members, as the person wrote it.
-func verbatim(n adapter.Node, names ...string) schemas.Text {
-	return schemas.Text(n.First(names...).Taken().Verbatim())
+// takeText is a text as the person wrote it.
+func takeText(n adapter.Node, names ...string) schemas.Text {
+	return schemas.Text(n.TakeVerbatim(names...))
+}
+
+// takeVariable is takeText where a customer's template put the text in: a variable's name in
+// brackets is no text, but a user may well write "<stop>".
+func takeVariable(n adapter.Node, names ...string) schemas.Text {
+	for _, name := range names {
+		if m := n.Get(name); m.Says() || !isVariable(strings.TrimSpace(m.Verbatim())) {
+			if s := takeText(n, name); s != "" {
+				return s
+			}
+		}
+	}
+	return ""
 }
 
 // fold compares the words of types and states.

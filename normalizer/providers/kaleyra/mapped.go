@@ -78,5 +78,15 @@ func (c *callback) byFields(n adapter.Node, m schemas.Mapping) {
 	case channel == schemas.RCS:
 		codes = c.rcs
 	}
-	c.add(read.Event(c.raw, channel, naiveZone, codes), n)
+	it := read.Event(c.raw, channel, naiveZone, codes)
+	if it.Data.Status != nil { // by the rule of the documented shapes: the status says what, the code why
+		status, why, description := read.Get("status"), read.Get("status_code"), it.Data.Status.Description
+		status.Untaken()
+		why.Untaken()
+		it.Data.Evidence = nil
+		c.outcome(&it, channel, status, why)
+		c.proof(&it, channel, why, read.Get("status_description"))
+		it.Data.Status.Description = description
+	}
+	c.add(it, n)
 }

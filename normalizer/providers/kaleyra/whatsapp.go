@@ -134,23 +134,11 @@ func v1Content(n adapter.Node) *schemas.Content {
 	case "button", "interactive", "button_reply", "list_reply", "quick_reply":
 		c.Type, c.Postback = schemas.ContentSuggestionReply, n.Take("custom_response")
 	}
-	c.Text = v1Text(n)
+	c.Text = takeVariable(n, "body", "message")
 	if c.Type == schemas.ContentUnsupported && c.Text != "" && n.Get("media_url").Says() {
 		c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: n.Take("media_url"), MIMEType: n.Take("mime_type")}}
 	}
 	return c
-}
-
-// v1Text is what the user wrote. Only the variable's own name in brackets is no text: a user may
-// well write "<stop>".
-func v1Text(n adapter.Node) schemas.Text {
-	for _, name := range []string{"body", "message"} {
-		if s := n.Get(name).Verbatim(); s != "" && s != "<"+name+">" {
-			n.Get(name).Taken()
-			return schemas.Text(s)
-		}
-	}
-	return ""
 }
 
 // v1Location reads a location variable: JSON, or "18.59,73.89".
