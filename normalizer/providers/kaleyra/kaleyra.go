@@ -30,15 +30,18 @@ var whatsAppTable string
 //go:embed rcs.tsv
 var rcsTable string
 
+//go:embed failover.tsv
+var failoverTable string
+
 // Kaleyra is the adapter.
 type Kaleyra struct {
-	sms, whatsApp, rcs adapter.Codes
-	meta               *whatsapp.Reader
+	sms, whatsApp, rcs, failoverStates adapter.Codes
+	meta                               *whatsapp.Reader
 }
 
 // New makes the adapter.
 func New() *Kaleyra {
-	return &Kaleyra{adapter.MustCodes(smsTable), adapter.MustCodes(whatsAppTable), adapter.MustCodes(rcsTable), whatsapp.New()}
+	return &Kaleyra{adapter.MustCodes(smsTable), adapter.MustCodes(whatsAppTable), adapter.MustCodes(rcsTable), adapter.MustCodes(failoverTable), whatsapp.New()}
 }
 
 // Provider is Name.
@@ -101,15 +104,15 @@ func (c *callback) add(it adapter.Item, n adapter.Node) {
 // object tells by its members what one callback object is. The order matters: what is surest first.
 func (c *callback) object(n adapter.Node) {
 	has := func(name string) bool { return n.Get(name).Present() }
-	event := n.Get(typeName).Text()
+	event, words := n.Get(typeName).Text(), plainWords(n)
 	switch {
-	case c.mapped(n):
 	case !anything(n):
 		if n.Says() {
 			c.res.Ignored = "every variable of the callback profile was left unreplaced"
 		}
-	case encrypted(n):
-		c.fail(c.indexOr(n), adapter.Encrypted, "the values are encrypted: turn encryption off in Kaleyra's callback profile; Heed's endpoint is protected by TLS")
+	case encrypted(n, words[:]) || encryptedInside(n.Get("data")):
+		c.encrypted(n)
+	case c.mapped(n):
 	case n.Get(metaObject).IsObject():
 		c.whatsAppV2(n)
 	case n.Get("entry").IsArray():
@@ -185,23 +188,46 @@ func anything(n adapter.Node) bool {
 	return false
 }
 
+func (c *callback) encrypted(n adapter.Node) {
+	c.fail(c.indexOr(n), adapter.Encrypted, "the values are encrypted: turn encryption off in Kaleyra's callback profile; Heed's endpoint is protected by TLS")
+}
+
 // encrypted says whether the values are ciphertext. Kaleyra encrypts value by value (AES in GCM
 // or CFB mode) and leaves the names: then a word that can only be one of a few (a type, a status)
 // or a number is long base64 or hex, none of them is plain, and another member is ciphertext too.
-func encrypted(n adapter.Node) bool {
-	for _, name := range []string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "sentAt", "wanumber", "delivered", "channel"} {
-		if m := n.Get(name); m.Says() && !(m.IsString() && ciphertext(m.Text())) {
+func encrypted(n adapter.Node, words []adapter.Node) bool {
+	found := 0
+	for _, m := range words {
+		if !m.Says() {
+			continue
+		}
+		if !m.IsString() || !ciphertext(m.Text()) {
 			return false
 		}
+		found++
 	}
-	strict, all := false, 0
-	for name, m := range n.Members() {
+	all := 0
+	for _, m := range n.Members() {
 		if m.IsString() && ciphertext(m.Text()) {
 			all++
-			strict = strict || name == typeName || name == "status" || name == "mobile" || name == "from" || name == "source" || name == "recipient"
 		}
 	}
-	return strict && all >= 2
+	return found > 0 && max(found, all) >= 2
+}
+
+// encryptedInside is encrypted for the event in an envelope.
+func encryptedInside(data adapter.Node) bool {
+	words := plainWords(data)
+	return data.IsObject() && encrypted(data, words[:])
+}
+
+// plainWords are the values of a documented shape that are words or numbers, whoever sends them.
+func plainWords(n adapter.Node) [12]adapter.Node {
+	var words [12]adapter.Node
+	for i, name := range [...]string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "sentAt", "wanumber", "delivered", "channel"} {
+		words[i] = n.Get(name)
+	}
+	return words
 }
 
 // ciphertext says whether s looks like an encrypted word: base64 or hex of 16 bytes or more, and
@@ -239,17 +265,24 @@ func takeText(n adapter.Node, names ...string) schemas.Text {
 	return schemas.Text(n.TakeVerbatim(names...))
 }
 
-// takeVariable is takeText where a customer's template put the text in: a variable's name in
-// brackets is no text, but a user may well write "<stop>".
-func takeVariable(n adapter.Node, names ...string) schemas.Text {
-	for _, name := range names {
-		if m := n.Get(name); m.Says() || !isVariable(strings.TrimSpace(m.Verbatim())) {
-			if s := takeText(n, name); s != "" {
-				return s
-			}
+// takeVariable is the text of the first variable that says something, as the person wrote it: a
+// variable's name in brackets is no text, but a user may well write "<stop>".
+func takeVariable(variables ...adapter.Node) schemas.Text {
+	for _, m := range variables {
+		if s := m.Verbatim(); s != "" && !isVariable(strings.TrimSpace(s)) {
+			return schemas.Text(m.Taken().Verbatim())
 		}
 	}
 	return ""
+}
+
+// taken is the text of a value, which is taken if it has one.
+func taken(n adapter.Node) string {
+	s := n.Text()
+	if s != "" {
+		n.Taken()
+	}
+	return s
 }
 
 // fold compares the words of types and states.

@@ -90,10 +90,10 @@ func (c *callback) rcsReceipt(it *adapter.Item, n, envelope adapter.Node) {
 	if !failure.Says() {
 		failure = n.Get("error")
 	}
-	if code := envelope.Get("code"); code.Says() {
-		shown, description = code.Taken().Text(), envelope.Take("message")
+	if code := taken(envelope.Get("code")); code != "" {
+		shown, description = code, envelope.Take("message")
 	} else {
-		kind.Taken()
+		taken(kind)
 	}
 	reason := failure.First("code", "errorCode", "error_code").Text()
 	c.rcs.SetStatus(it, shown, description, kind.Text(), shown)
@@ -110,6 +110,9 @@ func (c *callback) rcsReceipt(it *adapter.Item, n, envelope adapter.Node) {
 // another kind than REPLY and ACTION stays a tap: its label is the business's words, which must not
 // be read as the user's.
 func userMessage(n adapter.Node) *schemas.Content {
+	if s := n.Verbatim(); s != "" {
+		return &schemas.Content{Type: schemas.ContentText, Text: schemas.Text(n.Taken().Verbatim())}
+	}
 	kind := fold(n.Get(typeName).Text())
 	response := n.Get("response")
 	if kind == "" {
@@ -125,8 +128,10 @@ func userMessage(n adapter.Node) *schemas.Content {
 	c := &schemas.Content{Type: schemas.ContentUnsupported}
 	switch kind {
 	case "TEXT":
-		c.Type, c.Text = schemas.ContentText, takeText(n, "text")
-		return c
+		if text := n.Get("text"); !text.IsObject() && !text.IsArray() {
+			c.Type, c.Text = schemas.ContentText, takeText(n, "text")
+			return c
+		}
 	case "RESPONSE":
 		c.Type = schemas.ContentSuggestionReply
 		if fold(response.Get(typeName).Text()) == "ACTION" {

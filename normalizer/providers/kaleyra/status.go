@@ -43,32 +43,45 @@ func (c *callback) flatChannel(n adapter.Node) schemas.Channel {
 // setStatus reads status and the reason beside it.
 func (c *callback) setStatus(it *adapter.Item, n adapter.Node, channel schemas.Channel) {
 	status := n.First("status", "channel_status", "statusCode")
-	c.outcome(it, channel, status, n.First("status_trace", "error_code", "reason", "error"))
+	why, words := n.First("status_trace", "error_code", "reason", "error"), n.First("description", "error", "reason")
 	evidence := []adapter.Node{n.Get("status_trace"), n.Get("error_code"), n.Get("error"), n.Get("reason"), n.Get("description")}
+	for e := range n.Get("errors").Elements() { // as Meta writes them
+		if !why.Says() {
+			why = e.First("code", "title")
+		}
+		if !words.Says() {
+			words = e.First("title", "message")
+		}
+		evidence = append(evidence, e.Get("code"), e.Get("title"), e.Get("message"))
+	}
+	it.Channel = channel
+	c.outcome(it, c.states(channel), status, why)
 	if channel == schemas.WhatsApp && it.Kind == schemas.MessageFailed {
 		evidence = append(evidence, n.Get("message")) // for SMS that may be the text that was sent
-		for e := range n.Get("errors").Elements() {
-			evidence = append(evidence, e.Get("code"), e.Get("title"), e.Get("message"))
-		}
 	}
-	c.proof(it, channel, evidence...)
-	it.Data.Status.Description = n.Take("description", "error", "reason")
+	c.proof(it, evidence...)
+	it.Data.Status.Description = taken(words)
+}
+
+// states is how the statuses of a channel are looked up.
+func (c *callback) states(channel schemas.Channel) func(string) (adapter.Code, bool) {
+	return func(code string) (adapter.Code, bool) { return c.find(channel, code) }
 }
 
 // outcome reads a status and the reason beside it. The status decides what happened, the reason
 // why: NOT-SENT with the trace OPT-OUT is a failure because of an opt-out. A failure's reason is the
 // code that is shown, and the status stays in provider_data.
-func (c *callback) outcome(it *adapter.Item, channel schemas.Channel, status, why adapter.Node) {
-	row, known := c.find(channel, status.Text())
-	reason, understood := c.find(channel, why.Text())
+func (c *callback) outcome(it *adapter.Item, states func(string) (adapter.Code, bool), status, why adapter.Node) {
+	row, known := states(status.Text())
+	reason, understood := c.find(it.Channel, why.Text())
 	it.Kind = schemas.MessageStatusUnknown
-	it.Data.Status = &schemas.Status{Code: status.Text(), Meaning: schemas.MeaningUnknown}
+	it.Data.Status = &schemas.Status{Meaning: schemas.MeaningUnknown}
 	if known {
 		it.Kind, it.Data.Status.Meaning = row.Kind, row.Meaning
 	}
 	shown := status
 	switch {
-	case !why.Says() || fold(why.Text()) == fold(status.Text()):
+	case !why.Says() || why.Text() == status.Text():
 	case known && it.Kind != schemas.MessageFailed:
 	case !understood:
 		shown = why
@@ -78,14 +91,14 @@ func (c *callback) outcome(it *adapter.Item, channel schemas.Channel, status, wh
 			it.Kind = reason.Kind
 		}
 	}
-	it.Data.Status.Code = shown.Taken().Text()
-	c.proof(it, channel, status)
+	it.Data.Status.Code = taken(shown)
+	c.proof(it, status, why)
 }
 
 // proof looks for a word that proves an opt-out at Kaleyra.
-func (c *callback) proof(it *adapter.Item, channel schemas.Channel, words ...adapter.Node) {
+func (c *callback) proof(it *adapter.Item, words ...adapter.Node) {
 	for _, word := range words {
-		row, ok := c.find(channel, word.Text())
+		row, ok := c.find(it.Channel, word.Text())
 		if !ok || !row.OptOut || it.Data.Evidence != nil {
 			continue
 		}
@@ -135,6 +148,6 @@ func (c *callback) smsMessage(n adapter.Node) {
 	it.Data.User = n.TakeUser(c.raw, schemas.SMS, "source", "from", "mobile")
 	it.Data.Business = business(n.Take("recipient", "to"))
 	it.At(c.raw, n.First("timestamp", "created_at").Text(), naiveZone)
-	it.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: takeVariable(n, "message")}
+	it.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: takeVariable(n.Get("message"))}
 	c.add(it, n)
 }

@@ -24,7 +24,7 @@ func (c *callback) whatsAppV2(n adapter.Node) {
 			// The id that the API gave to the sender; Meta's own is the event's.
 			id := extra.Take("message_id")
 			if top := n.Get("message_id"); top.Says() && (id == "" || id == top.Text()) {
-				id = top.Taken().Text()
+				id = taken(top)
 			}
 			if id != "" {
 				it.Data.MessageID, it.Data.EventID = id, it.Data.MessageID
@@ -52,12 +52,12 @@ func (c *callback) amendStatus(it *adapter.Item, status string) {
 // amendContent adds the link to the copy that Kaleyra keeps and Kaleyra's id of the message
 // that is answered.
 func amendContent(c *schemas.Content, extra adapter.Node) {
-	if url := extra.Get("media_url"); url.Says() {
+	if url := extra.Get("media_url"); url.Text() != "" {
 		switch {
 		case len(c.Media) == 1 && c.Media[0].URL == "":
-			c.Media[0].URL = url.Taken().Text()
+			c.Media[0].URL = taken(url)
 		case len(c.Media) == 0 && c.Type == schemas.ContentUnsupported: // "imagine", "avatar"
-			c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: url.Taken().Text()}}
+			c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: taken(url)}}
 		}
 	}
 	if id := extra.Take("reply_to"); id != "" {
@@ -93,21 +93,25 @@ func (c *callback) whatsAppV1Message(n adapter.Node) {
 	it.Data.User = n.TakeUser(c.raw, schemas.WhatsApp, "from", "mobile")
 	it.Data.Business = business(n.Take("wanumber"))
 	it.At(c.raw, n.First("created_at", "timestamp").Text(), naiveZone)
-	it.Data.Content = v1Content(n)
+	it.Data.Content = v1Content(func(name string) adapter.Node { return n.Get(name) })
 	c.add(it, n)
 }
 
-func v1Content(n adapter.Node) *schemas.Content {
-	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: n.Take("reply_to")}
-	location := n.Get("location").JSON()
-	kind := strings.ToLower(n.Get(typeName).Text())
+// v1Content reads the content from the variables, by their documented names.
+func v1Content(variable func(string) adapter.Node) *schemas.Content {
+	media := func() []schemas.Media {
+		return []schemas.Media{{URL: taken(variable("media_url")), MIMEType: taken(variable("mime_type"))}}
+	}
+	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: taken(variable("reply_to"))}
+	location, contacts := variable("location").JSON(), variable("contacts").JSON()
+	kind := strings.ToLower(variable(typeName).Text())
 	if kind == "" {
 		switch {
-		case n.Get("media_url").Says():
+		case variable("media_url").Says():
 			kind = "document"
 		case location.IsObject():
 			kind = "location"
-		case n.Get("contacts").Says():
+		case contacts.Says():
 			kind = "contacts"
 		default:
 			kind = "text"
@@ -116,27 +120,25 @@ func v1Content(n adapter.Node) *schemas.Content {
 	switch kind {
 	case "text":
 		c.Type = schemas.ContentText
-	case "image", "video", "voice", "audio", "document", "gif", "sticker":
-		c.Type = schemas.ContentMedia
-		if kind == "sticker" {
-			c.Type = schemas.ContentSticker
-		}
-		c.Media = []schemas.Media{{URL: n.Take("media_url"), MIMEType: n.Take("mime_type")}}
+	case "image", "video", "voice", "audio", "document", "gif":
+		c.Type, c.Media = schemas.ContentMedia, media()
+	case "sticker":
+		c.Type, c.Media = schemas.ContentSticker, media()
 	case "location":
 		if l := v1Location(location); l != nil {
 			c.Type, c.Location = schemas.ContentLocation, l
 		}
 	case "contacts", "contact":
-		if contacts := n.Get("contacts").JSON(); contacts.Says() {
+		if contacts.Says() {
 			c.Type, c.Detail = schemas.ContentContacts, contacts.Raw()
-			n.Get("contacts").Taken()
+			variable("contacts").Taken()
 		}
 	case "button", "interactive", "button_reply", "list_reply", "quick_reply":
-		c.Type, c.Postback = schemas.ContentSuggestionReply, n.Take("custom_response")
+		c.Type, c.Postback = schemas.ContentSuggestionReply, taken(variable("custom_response"))
 	}
-	c.Text = takeVariable(n, "body", "message")
-	if c.Type == schemas.ContentUnsupported && c.Text != "" && n.Get("media_url").Says() {
-		c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: n.Take("media_url"), MIMEType: n.Take("mime_type")}}
+	c.Text = takeVariable(variable("body"), variable("message"))
+	if c.Type == schemas.ContentUnsupported && c.Text != "" && variable("media_url").Says() {
+		c.Type, c.Media = schemas.ContentMedia, media()
 	}
 	return c
 }
