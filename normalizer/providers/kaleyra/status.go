@@ -127,17 +127,24 @@ func (c *callback) find(channel schemas.Channel, code string) (adapter.Code, boo
 }
 
 // isSMSMessage says whether n is an MO rather than a receipt, which may carry the text that
-// was sent and Kaleyra's own "status":"SENT" as well. Keyword, operator and circle stand in MOs only.
+// was sent and Kaleyra's own "status":"SENT" as well. Keyword, operator and circle stand in MOs; an
+// endpoint for receipts believes the keyword alone, and one for messages takes a text for an MO
+// unless the status is none that an MO has.
 func (c *callback) isSMSMessage(n adapter.Node) bool {
-	if c.raw.Origin.Kind == schemas.EndpointStatus || !n.Get("message").Present() {
+	if !n.Get("message").Present() {
 		return false
+	}
+	if c.raw.Origin.Kind == schemas.EndpointStatus {
+		return n.Get("keyword").Says() && n.Get("source").Says()
 	}
 	for _, name := range []string{"keyword", "operator", "circle", "parts[n]"} {
 		if n.Get(name).Present() {
 			return true
 		}
 	}
-	return c.raw.Origin.Kind == schemas.EndpointInbound && n.First("source", "from", "mobile").Present()
+	status := fold(n.Get("status").Text())
+	return c.raw.Origin.Kind == schemas.EndpointInbound && c.flatChannel(n) == schemas.SMS &&
+		n.First("source", "from", "mobile").Present() && (status == "" || status == "SENT")
 }
 
 // smsMessage is an MO: source is the user, recipient the business's number. Its status and

@@ -74,15 +74,17 @@ func (c *callback) metaChange(change adapter.Node, amend whatsapp.Amend) {
 }
 
 // isWhatsAppV1Message says whether n is composed of the variables of incoming WhatsApp messages.
+// Without a status it is no receipt, whatever the endpoint is for.
 func (c *callback) isWhatsAppV1Message(n adapter.Node) bool {
-	if c.raw.Origin.Kind == schemas.EndpointStatus || n.Get("status").Says() {
+	if n.Get("status").Says() {
 		return false
 	}
 	if n.Get("wanumber").Present() {
 		return true
 	}
 	said := n.First("body", "message", "media_url", "location", "contacts", typeName).Present()
-	return said && n.First("from", "mobile").Present() && (n.Get("created_at").Present() || c.raw.Origin.Channel == schemas.WhatsApp)
+	incoming := c.raw.Origin.Channel == schemas.WhatsApp && c.raw.Origin.Kind != schemas.EndpointStatus
+	return said && n.First("from", "mobile").Present() && (n.Get("created_at").Present() || incoming)
 }
 
 // whatsAppV1Message is an incoming message as flat variables. There is no id: the event's is
@@ -100,7 +102,11 @@ func (c *callback) whatsAppV1Message(n adapter.Node) {
 // v1Content reads the content from the variables, by their documented names.
 func v1Content(variable func(string) adapter.Node) *schemas.Content {
 	media := func() []schemas.Media {
-		return []schemas.Media{{URL: taken(variable("media_url")), MIMEType: taken(variable("mime_type"))}}
+		m := schemas.Media{URL: taken(variable("media_url")), MIMEType: taken(variable("mime_type"))}
+		if m == (schemas.Media{}) {
+			return nil
+		}
+		return []schemas.Media{m}
 	}
 	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: taken(variable("reply_to"))}
 	location, contacts := variable("location").JSON(), variable("contacts").JSON()
