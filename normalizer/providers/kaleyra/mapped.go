@@ -83,6 +83,12 @@ func (c *callback) byFields(n adapter.Node, m schemas.Mapping) {
 	if m.Preset == "whatsapp-message" {
 		whatsAppContent(it.Data.Content, n, read)
 	}
+	if content := it.Data.Content; content != nil && content.Text == "" { // "<stop>" is no variable
+		content.Text = takeVariable(n.Path(fields["text"]))
+		if content.Type == schemas.ContentUnsupported && content.Text != "" {
+			content.Type = schemas.ContentText
+		}
+	}
 	if it.Data.Status != nil { // by the rule of the documented shapes: the status says what, the code why
 		status, why, description := read.Get("status"), read.Get("status_code"), it.Data.Status.Description
 		status.Untaken()
