@@ -11,6 +11,7 @@ package kaleyra
 
 import (
 	_ "embed"
+	"iter"
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -104,13 +105,13 @@ func (c *callback) add(it adapter.Item, n adapter.Node) {
 // object tells by its members what one callback object is. The order matters: what is surest first.
 func (c *callback) object(n adapter.Node) {
 	has := func(name string) bool { return n.Get(name).Present() }
-	event, words := n.Get(typeName).Text(), plainWords(n)
+	event, inside := n.Get(typeName).Text(), n.Get("data")
 	switch {
 	case !anything(n):
 		if n.Says() {
 			c.res.Ignored = "every variable of the callback profile was left unreplaced"
 		}
-	case encrypted(n, words[:]) || encryptedInside(n.Get("data")):
+	case encrypted(n, plainWords(n)) || inside.IsObject() && encrypted(inside, plainWords(inside)):
 		c.encrypted(n)
 	case c.mapped(n):
 	case n.Get(metaObject).IsObject():
@@ -125,7 +126,7 @@ func (c *callback) object(n adapter.Node) {
 		}
 	case n.Get("messages").IsArray() || n.Get("statuses").IsArray():
 		c.metaChange(n, nil)
-	case n.Get("data", typeName).Says() || n.Get("data").IsObject() && n.Get("code").Says():
+	case inside.Get(typeName).Says() || inside.IsObject() && n.Get("code").Says():
 		c.rcsEnveloped(n)
 	case has("userMessage") || rcsType(event) || has("sentAt") && has("messageId"):
 		c.rcsEvent(n, adapter.Node{})
@@ -195,9 +196,9 @@ func (c *callback) encrypted(n adapter.Node) {
 // encrypted says whether the values are ciphertext. Kaleyra encrypts value by value (AES in GCM
 // or CFB mode) and leaves the names: then a word that can only be one of a few (a type, a status)
 // or a number is long base64 or hex, none of them is plain, and another member is ciphertext too.
-func encrypted(n adapter.Node, words []adapter.Node) bool {
+func encrypted(n adapter.Node, words iter.Seq[adapter.Node]) bool {
 	found := 0
-	for _, m := range words {
+	for m := range words {
 		if !m.Says() {
 			continue
 		}
@@ -215,19 +216,15 @@ func encrypted(n adapter.Node, words []adapter.Node) bool {
 	return found > 0 && max(found, all) >= 2
 }
 
-// encryptedInside is encrypted for the event in an envelope.
-func encryptedInside(data adapter.Node) bool {
-	words := plainWords(data)
-	return data.IsObject() && encrypted(data, words[:])
-}
-
 // plainWords are the values of a documented shape that are words or numbers, whoever sends them.
-func plainWords(n adapter.Node) [12]adapter.Node {
-	var words [12]adapter.Node
-	for i, name := range [...]string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "sentAt", "wanumber", "delivered", "channel"} {
-		words[i] = n.Get(name)
+func plainWords(n adapter.Node) iter.Seq[adapter.Node] {
+	return func(yield func(adapter.Node) bool) {
+		for _, name := range [...]string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "sentAt", "wanumber", "delivered", "channel"} {
+			if !yield(n.Get(name)) {
+				return
+			}
+		}
 	}
-	return words
 }
 
 // ciphertext says whether s looks like an encrypted word: base64 or hex of 16 bytes or more, and

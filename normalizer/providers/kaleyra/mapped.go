@@ -2,6 +2,7 @@ package kaleyra
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -68,7 +69,7 @@ func (c *callback) byFields(n adapter.Node, m schemas.Mapping) {
 	maps.Copy(fields, flat[m.Preset])
 	maps.Copy(fields, m.Fields)
 	read := adapter.Map(fields, n, adapter.ReadQuery(c.raw))
-	if encrypted(n, []adapter.Node{read.Get("user"), read.Get("status"), read.Get("time"), read.Get("channel"), read.Get("intent")}) {
+	if encrypted(n, slices.Values([]adapter.Node{read.Get("user"), read.Get("status"), read.Get("time"), read.Get("channel"), read.Get("intent")})) {
 		c.encrypted(n)
 		return
 	}
