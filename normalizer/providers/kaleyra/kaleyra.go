@@ -117,13 +117,7 @@ func (c *callback) object(n adapter.Node) {
 	case n.Get(metaObject).IsObject():
 		c.whatsAppV2(n)
 	case n.Get("entry").IsArray():
-		for _, entry := range n.Get("entry").Items() {
-			for _, change := range entry.Get("changes").Items() {
-				if c.metaChange(change, nil); c.tooMany {
-					return
-				}
-			}
-		}
+		c.metaEntries(n)
 	case n.Get("messages").IsArray() || n.Get("statuses").IsArray():
 		c.metaChange(n, nil)
 	case inside.Get(typeName).Says() || inside.IsObject() && n.Get("code").Says():

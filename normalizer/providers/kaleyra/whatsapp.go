@@ -65,6 +65,25 @@ func amendContent(c *schemas.Content, extra adapter.Node) {
 	}
 }
 
+// metaEntries reads Meta's whole webhook: entries of changes.
+func (c *callback) metaEntries(n adapter.Node) {
+	for _, entry := range n.Get("entry").Items() {
+		changes := entry.Get("changes").Items()
+		if len(changes) == 0 {
+			c.fail(c.next(), adapter.MissingField, "an entry without changes")
+		}
+		for _, change := range changes {
+			if !change.IsObject() {
+				c.fail(c.next(), adapter.MissingField, "a change is not an object")
+				continue
+			}
+			if c.metaChange(change, nil); c.tooMany {
+				return
+			}
+		}
+	}
+}
+
 // metaChange reads one change of Meta's.
 func (c *callback) metaChange(change adapter.Node, amend whatsapp.Amend) {
 	res := c.meta.Change(c.raw, c.v, change, c.next(), amend)
