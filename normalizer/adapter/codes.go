@@ -79,8 +79,15 @@ func MustCodes(table string) Codes {
 	return codes
 }
 
+// longestCode is more than any table's code with the blanks that a provider may put in it: what
+// is longer is a text, and is not folded to be looked up.
+const longestCode = 256
+
 // Find is the row of a code.
 func (c Codes) Find(code string) (Code, bool) {
+	if len(code) > longestCode {
+		return Code{}, false
+	}
 	row, ok := c.rows[FoldCode(code)]
 	return row, ok
 }

@@ -149,6 +149,21 @@ func TestRestIsWhatNobodyTook(t *testing.T) {
 	}
 }
 
+func TestWhatIsNoTextIsNotTaken(t *testing.T) {
+	v, failure := parseView(`{"postback":{"flow":7},"ids":["a"],"text":" <stop> ","label":{"text":"x"},"name":"Asha"}`)
+	if failure != nil {
+		t.Fatal(failure)
+	}
+	root := v.Root()
+	got := []string{root.Take("postback"), root.Take("ids"), root.Take("name"), root.Take("text"), root.TakeVerbatim("label", "text")}
+	if diff := cmp.Diff([]string{"", "", "Asha", "", " <stop> "}, got); diff != "" {
+		t.Error(diff)
+	}
+	if got, want := string(v.Rest(root)), `{"postback":{"flow":7},"ids":["a"],"label":{"text":"x"}}`; got != want {
+		t.Errorf("left %s, want %s", got, want)
+	}
+}
+
 func TestVariablesLeftUnreplacedSayNothing(t *testing.T) {
 	v, _ := parseView(`{"a":"<mobile>","b":"@{{payload.mobile}}","c":"<3","d":"<b>x</b>","e":"@{{ id }}","f":"parts[n]","g":"<parts[n]>"}`)
 	got := map[string]string{}

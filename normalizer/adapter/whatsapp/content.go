@@ -64,7 +64,7 @@ func interactive(c *schemas.Content, n adapter.Node) {
 
 // takeText is a text as the person wrote it.
 func takeText(n adapter.Node, names ...string) schemas.Text {
-	return schemas.Text(n.First(names...).Taken().Verbatim())
+	return schemas.Text(n.TakeVerbatim(names...))
 }
 
 // TakeMedia reads a media object.

@@ -156,6 +156,9 @@ func (c *changeReader) status(n adapter.Node) adapter.Item {
 	if strings.EqualFold(status, "failed") { // whatever the error's code
 		it.Kind = schemas.MessageFailed
 	}
+	if n.Get("type").Text() == "payment" { // of what was paid by a message, not of the message
+		it.Kind = schemas.PaymentStatus
+	}
 	return it
 }
 

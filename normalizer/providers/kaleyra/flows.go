@@ -30,8 +30,7 @@ func (c *callback) channelNamed(s string) schemas.Channel {
 	return ""
 }
 
-// failover is the outcome of one channel of a failover request: delivered is 0 (undelivered),
-// 1 (delivered) or 2 (sent).
+// failover is the outcome of one channel of a failover request: `delivered` says what, the trace why.
 func (c *callback) failover(n adapter.Node) {
 	channel := n.Get("channel")
 	it := adapter.Item{Channel: c.channelNamed(channel.Text())}
@@ -39,36 +38,7 @@ func (c *callback) failover(n adapter.Node) {
 	it.Data.EventID = n.Take("channel_status_id")
 	it.Data.User = n.TakeUser(c.raw, it.Channel, "mobile", "email")
 	it.At(c.raw, n.Get("timestamp").Text(), naiveZone)
-	delivered, trace := n.Get("delivered").Text(), n.Get("status_trace").Text()
-	status := &schemas.Status{Code: delivered, Meaning: schemas.MeaningUnknown}
-	switch delivered {
-	case "0":
-		it.Kind, status.Meaning = schemas.MessageFailed, schemas.MeaningFailed
-	case "1":
-		it.Kind, status.Meaning = schemas.MessageDelivered, schemas.MeaningDelivered
-	case "2":
-		it.Kind, status.Meaning = schemas.MessageSent, schemas.MeaningSent
-	default:
-		it.Kind = schemas.MessageStatusUnknown
-	}
-	if row, ok := c.find(it.Channel, trace); ok {
-		switch {
-		case it.Kind == schemas.MessageFailed:
-			status.Meaning = row.Meaning
-		case it.Kind == schemas.MessageStatusUnknown && row.Kind != "":
-			it.Kind, status.Meaning = row.Kind, row.Meaning
-		}
-		if row.OptOut {
-			it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: trace}
-		}
-	}
-	if trace != "" && it.Kind != schemas.MessageDelivered && it.Kind != schemas.MessageSent {
-		status.Code = trace
-		n.Get("status_trace").Taken()
-	} else {
-		n.Get("delivered").Taken()
-	}
-	it.Data.Status = status
+	c.outcome(&it, c.failoverStates.Find, n.Get("delivered"), n.Get("status_trace"))
 	c.add(it, n)
 }
 

@@ -11,6 +11,7 @@ package kaleyra
 
 import (
 	_ "embed"
+	"iter"
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -30,15 +31,18 @@ var whatsAppTable string
 //go:embed rcs.tsv
 var rcsTable string
 
+//go:embed failover.tsv
+var failoverTable string
+
 // Kaleyra is the adapter.
 type Kaleyra struct {
-	sms, whatsApp, rcs adapter.Codes
-	meta               *whatsapp.Reader
+	sms, whatsApp, rcs, failoverStates adapter.Codes
+	meta                               *whatsapp.Reader
 }
 
 // New makes the adapter.
 func New() *Kaleyra {
-	return &Kaleyra{adapter.MustCodes(smsTable), adapter.MustCodes(whatsAppTable), adapter.MustCodes(rcsTable), whatsapp.New()}
+	return &Kaleyra{adapter.MustCodes(smsTable), adapter.MustCodes(whatsAppTable), adapter.MustCodes(rcsTable), adapter.MustCodes(failoverTable), whatsapp.New()}
 }
 
 // Provider is Name.
@@ -101,28 +105,22 @@ func (c *callback) add(it adapter.Item, n adapter.Node) {
 // object tells by its members what one callback object is. The order matters: what is surest first.
 func (c *callback) object(n adapter.Node) {
 	has := func(name string) bool { return n.Get(name).Present() }
-	event := n.Get(typeName).Text()
+	event, inside := n.Get(typeName).Text(), n.Get("data")
 	switch {
-	case c.mapped(n):
 	case !anything(n):
 		if n.Says() {
 			c.res.Ignored = "every variable of the callback profile was left unreplaced"
 		}
-	case encrypted(n):
-		c.fail(c.indexOr(n), adapter.Encrypted, "the values are encrypted: turn encryption off in Kaleyra's callback profile; Heed's endpoint is protected by TLS")
+	case encrypted(n, plainWords(n)) || inside.IsObject() && encrypted(inside, plainWords(inside)):
+		c.encrypted(n)
+	case c.mapped(n):
 	case n.Get(metaObject).IsObject():
 		c.whatsAppV2(n)
 	case n.Get("entry").IsArray():
-		for _, entry := range n.Get("entry").Items() {
-			for _, change := range entry.Get("changes").Items() {
-				if c.metaChange(change, nil); c.tooMany {
-					return
-				}
-			}
-		}
+		c.metaEntries(n)
 	case n.Get("messages").IsArray() || n.Get("statuses").IsArray():
 		c.metaChange(n, nil)
-	case n.Get("data", typeName).Says() || n.Get("data").IsObject() && n.Get("code").Says():
+	case inside.Get(typeName).Says() || inside.IsObject() && n.Get("code").Says():
 		c.rcsEnveloped(n)
 	case has("userMessage") || rcsType(event) || has("sentAt") && has("messageId"):
 		c.rcsEvent(n, adapter.Node{})
@@ -185,23 +183,42 @@ func anything(n adapter.Node) bool {
 	return false
 }
 
+func (c *callback) encrypted(n adapter.Node) {
+	c.fail(c.indexOr(n), adapter.Encrypted, "the values are encrypted: turn encryption off in Kaleyra's callback profile; Heed's endpoint is protected by TLS")
+}
+
 // encrypted says whether the values are ciphertext. Kaleyra encrypts value by value (AES in GCM
 // or CFB mode) and leaves the names: then a word that can only be one of a few (a type, a status)
 // or a number is long base64 or hex, none of them is plain, and another member is ciphertext too.
-func encrypted(n adapter.Node) bool {
-	for _, name := range []string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "sentAt", "wanumber", "delivered", "channel"} {
-		if m := n.Get(name); m.Says() && !(m.IsString() && ciphertext(m.Text())) {
+func encrypted(n adapter.Node, words iter.Seq[adapter.Node]) bool {
+	found := 0
+	for m := range words {
+		if !m.Says() {
+			continue
+		}
+		if !m.IsString() || !ciphertext(m.Text()) {
 			return false
 		}
+		found++
 	}
-	strict, all := false, 0
-	for name, m := range n.Members() {
+	all := 0
+	for _, m := range n.Members() {
 		if m.IsString() && ciphertext(m.Text()) {
 			all++
-			strict = strict || name == typeName || name == "status" || name == "mobile" || name == "from" || name == "source" || name == "recipient"
 		}
 	}
-	return strict && all >= 2
+	return found > 0 && max(found, all) >= 2
+}
+
+// plainWords are the values of a documented shape that are words or numbers, whoever sends them.
+func plainWords(n adapter.Node) iter.Seq[adapter.Node] {
+	return func(yield func(adapter.Node) bool) {
+		for _, name := range [...]string{typeName, "status", "mobile", "from", "source", "recipient", "created_at", "timestamp", "sentAt", "wanumber", "delivered", "channel"} {
+			if !yield(n.Get(name)) {
+				return
+			}
+		}
+	}
 }
 
 // ciphertext says whether s looks like an encrypted word: base64 or hex of 16 bytes or more, and
@@ -237,9 +254,29 @@ func business(address string) *schemas.Business {
 	return &schemas.Business{Address: address}
 }
 
-// verbatim is the text of the first of the named members, as the person wrote it.
-func verbatim(n adapter.Node, names ...string) schemas.Text {
-	return schemas.Text(n.First(names...).Taken().Verbatim())
+// takeText is a text as the person wrote it.
+func takeText(n adapter.Node, names ...string) schemas.Text {
+	return schemas.Text(n.TakeVerbatim(names...))
+}
+
+// takeVariable is the text of the first variable that says something, as the person wrote it: a
+// variable's name in brackets is no text, but a user may well write "<stop>".
+func takeVariable(variables ...adapter.Node) schemas.Text {
+	for _, m := range variables {
+		if s := m.Verbatim(); s != "" && !isVariable(strings.TrimSpace(s)) {
+			return schemas.Text(m.Taken().Verbatim())
+		}
+	}
+	return ""
+}
+
+// taken is the text of a value, which is taken if it has one.
+func taken(n adapter.Node) string {
+	s := n.Text()
+	if s != "" {
+		n.Taken()
+	}
+	return s
 }
 
 // fold compares the words of types and states.

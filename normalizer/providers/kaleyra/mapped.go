@@ -2,6 +2,7 @@ package kaleyra
 
 import (
 	"maps"
+	"slices"
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -19,15 +20,15 @@ func (*Kaleyra) Presets() []string {
 var flat = map[string]map[string]string{
 	"sms-mo":           {"message_id": "id", "user": "source", "business": "recipient", "text": "message", "time": "timestamp"},
 	"sms-dlr":          {"message_id": "id", "user": "mobile", "status": "status", "status_code": "status_trace", "status_description": "description", "time": "timestamp"},
-	"whatsapp-message": {"user": "from", "business": "wanumber", "text": "body", "media_url": "media_url", "mime_type": "mime_type", "reply_to": "reply_to", "time": "created_at"},
+	"whatsapp-message": {"user": "from", "business": "wanumber", "text": "body", "media_url": "media_url", "mime_type": "mime_type", "reply_to": "reply_to", "postback": "custom_response", "time": "created_at"},
 	"whatsapp-status":  {"message_id": "id", "user": "mobile", "business": "phone_number", "status": "status", "status_code": "error_code", "status_description": "error", "time": "timestamp"},
-	"failover":         {"message_id": "failover_id", "event_id": "channel_status_id", "user": "mobile", "status": "status_trace", "channel": "channel"},
+	"failover":         {"message_id": "failover_id", "event_id": "channel_status_id", "user": "mobile", "status": "delivered", "status_code": "status_trace", "channel": "channel"},
 }
 
 // mapped reads n by the endpoint's mapping, if it has one.
 func (c *callback) mapped(n adapter.Node) bool {
 	m := c.raw.Origin.Mapping
-	if m == nil || !anything(n) {
+	if m == nil {
 		return false
 	}
 	if len(m.Fields) > 0 {
@@ -68,15 +69,60 @@ func (c *callback) byFields(n adapter.Node, m schemas.Mapping) {
 	maps.Copy(fields, flat[m.Preset])
 	maps.Copy(fields, m.Fields)
 	read := adapter.Map(fields, n, adapter.ReadQuery(c.raw))
+	if encrypted(n, slices.Values([]adapter.Node{read.Get("user"), read.Get("status"), read.Get("time"), read.Get("channel"), read.Get("intent")})) {
+		c.encrypted(n)
+		return
+	}
 	channel := c.channelNamed(read.Get("channel").Text())
-	codes := c.sms
 	switch {
-	case strings.HasPrefix(m.Preset, "whatsapp") || channel == schemas.WhatsApp:
-		channel, codes = schemas.WhatsApp, c.whatsApp
+	case strings.HasPrefix(m.Preset, "whatsapp"):
+		channel = schemas.WhatsApp
 	case strings.HasPrefix(m.Preset, "sms"):
 		channel = schemas.SMS
-	case channel == schemas.RCS:
-		codes = c.rcs
 	}
-	c.add(read.Event(c.raw, channel, naiveZone, codes), n)
+	it := read.Event(c.raw, channel, naiveZone, adapter.Codes{})
+	if m.Preset == "whatsapp-message" {
+		whatsAppContent(it.Data.Content, n, read)
+	}
+	if content := it.Data.Content; content != nil && content.Text == "" { // "<stop>" is no variable
+		content.Text = takeVariable(n.Path(fields["text"]))
+		if content.Type == schemas.ContentUnsupported && content.Text != "" {
+			content.Type = schemas.ContentText
+		}
+	}
+	if it.Data.Status != nil { // by the rule of the documented shapes: the status says what, the code why
+		status, why, description := read.Get("status"), read.Get("status_code"), it.Data.Status.Description
+		status.Untaken()
+		why.Untaken()
+		states := c.states(channel)
+		if _, ok := c.failoverStates.Find(status.Text()); ok && m.Preset == "failover" {
+			states = c.failoverStates.Find
+		}
+		c.outcome(&it, states, status, why)
+		c.proof(&it, read.Get("status_description"))
+		it.Data.Status.Description = description
+	}
+	c.add(it, n)
+}
+
+// whatsAppContent reads what no key of the mapping says of the content (its type, a location,
+// contacts): it is where it always is.
+func whatsAppContent(c *schemas.Content, n adapter.Node, read adapter.Mapped) {
+	if c == nil || c.Type == schemas.ContentLocation {
+		return
+	}
+	ours := map[string]string{}
+	for our, documented := range flat["whatsapp-message"] {
+		ours[documented] = our
+	}
+	content := v1Content(func(name string) adapter.Node {
+		if our, ok := ours[name]; ok {
+			return read.Get(our)
+		}
+		return n.Get(name)
+	})
+	if len(content.Media) == 1 && len(c.Media) == 1 {
+		content.Media[0].Name = c.Media[0].Name
+	}
+	*c = *content
 }

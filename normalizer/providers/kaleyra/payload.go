@@ -7,6 +7,18 @@ const (
 	extraInfo  = "extra_info"
 )
 
+// isVariable says whether s is a variable of Kaleyra's callback profiles that was left unreplaced.
+func isVariable(s string) bool {
+	switch s {
+	case "<from>", "<name>", "<type>", "<created_at>", "<body>", "<message>", "<mime_type>", "<media_url>", "<reply_to>",
+		"<wanumber>", "<mobile>", "<custom_response>", "<contacts>", "<location>", // incoming WhatsApp
+		"<source>", "<recipient>", "<description>", "<status>", "<status_trace>", "<id>", "<kid>", "<keyword>",
+		"<operator>", "<circle>", "<timestamp>", "<parts[n]>": // SMS
+		return true
+	}
+	return false
+}
+
 // Types of RCS events (both generations).
 const (
 	typeUserMessage = "USER_MESSAGE"

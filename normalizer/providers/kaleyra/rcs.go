@@ -13,14 +13,17 @@ func (c *callback) rcsEnveloped(envelope adapter.Node) {
 	c.rcsEvent(envelope.Get("data"), envelope)
 }
 
-// rcsEvent is the flat event of both generations. `from` is the user and `to` the agent's
-// service code, in receipts too, where the message went the other way (documented).
+// rcsEvent is the flat event of both generations.
 func (c *callback) rcsEvent(n, envelope adapter.Node) {
 	it := adapter.Item{Channel: schemas.RCS}
 	it.Data.MessageID = n.Take("messageId")
 	it.Data.EventID = n.Take("eventId")
-	it.Data.User = n.TakeUser(c.raw, schemas.RCS, "from")
-	it.Data.Business = business(n.Take("to"))
+	user, agent := "from", "to"
+	if c.fromAgent(n) {
+		user, agent = agent, user
+	}
+	it.Data.User = n.TakeUser(c.raw, schemas.RCS, user)
+	it.Data.Business = business(n.Take(agent))
 	it.At(c.raw, n.First("sentAt", "timestamp").Text(), naiveZone)
 	code := envelope.Get("code")
 	switch kind := fold(n.Get(typeName).Text()); {
@@ -40,10 +43,30 @@ func (c *callback) rcsEvent(n, envelope adapter.Node) {
 		}
 	case kind == typeComposing:
 		it.Kind = schemas.UserTyping
+	case c.unknownType(kind) && n.Get("userMessage").Says(): // what a user wrote is kept whatever the event is called
+		it.Kind = schemas.MessageReceived
+		it.Data.Content = userMessage(n.Get("userMessage").JSON())
 	default:
 		c.rcsReceipt(&it, n, envelope)
 	}
 	c.add(it, c.whole(n, envelope))
+}
+
+// fromAgent says whether `from` is the agent. It is the user in receipts too, where the message
+// went the other way (documented), and `to` may be a number like any other; but should an event
+// come with its sides changed about, the agent must not become a person who gets receipts and
+// stops: then `from` is the endpoint's own agent, or a name where `to` is a phone number.
+func (c *callback) fromAgent(n adapter.Node) bool {
+	from := n.Get("from").Text()
+	if from == "" {
+		return false
+	}
+	if agent := c.raw.Origin.Agent; agent != "" && from == agent && n.Get("to").Text() != agent {
+		return true
+	}
+	sender, other := adapter.User(c.raw, schemas.RCS, from), adapter.User(c.raw, schemas.RCS, n.Get("to").Text())
+	return sender != nil && sender.Kind == schemas.UserOpaque && strings.Trim(from, "+0123456789 ") != "" && // no national number
+		other != nil && other.Kind == schemas.UserPhone
 }
 
 // whole is the node whose rest is the event's provider_data: the envelope around it, if any.
@@ -67,10 +90,10 @@ func (c *callback) rcsReceipt(it *adapter.Item, n, envelope adapter.Node) {
 	if !failure.Says() {
 		failure = n.Get("error")
 	}
-	if code := envelope.Get("code"); code.Says() {
-		shown, description = code.Taken().Text(), envelope.Take("message")
+	if code := taken(envelope.Get("code")); code != "" {
+		shown, description = code, envelope.Take("message")
 	} else {
-		kind.Taken()
+		taken(kind)
 	}
 	reason := failure.First("code", "errorCode", "error_code").Text()
 	c.rcs.SetStatus(it, shown, description, kind.Text(), shown)
@@ -83,8 +106,13 @@ func (c *callback) rcsReceipt(it *adapter.Item, n, envelope adapter.Node) {
 }
 
 // userMessage is what a user sent: text, a tap on a suggestion, a location. Files are documented
-// in no generation; what RBM beneath calls userFile is taken for media should it come.
+// in no generation; what RBM beneath calls userFile is taken for media should it come. A tap of
+// another kind than REPLY and ACTION stays a tap: its label is the business's words, which must not
+// be read as the user's.
 func userMessage(n adapter.Node) *schemas.Content {
+	if s := n.Verbatim(); s != "" {
+		return &schemas.Content{Type: schemas.ContentText, Text: schemas.Text(n.Taken().Verbatim())}
+	}
 	kind := fold(n.Get(typeName).Text())
 	response := n.Get("response")
 	if kind == "" {
@@ -100,14 +128,16 @@ func userMessage(n adapter.Node) *schemas.Content {
 	c := &schemas.Content{Type: schemas.ContentUnsupported}
 	switch kind {
 	case "TEXT":
-		c.Type, c.Text = schemas.ContentText, verbatim(n, "text")
-		return c
+		if text := n.Get("text"); !text.IsObject() && !text.IsArray() {
+			c.Type, c.Text = schemas.ContentText, takeText(n, "text")
+			return c
+		}
 	case "RESPONSE":
 		c.Type = schemas.ContentSuggestionReply
 		if fold(response.Get(typeName).Text()) == "ACTION" {
 			c.Type = schemas.ContentSuggestionAction
 		}
-		c.Text = verbatim(response, "text")
+		c.Text = takeText(response, "text")
 		c.Postback = response.Take("postbackData")
 		return c
 	case "LOCATION":
@@ -117,11 +147,11 @@ func userMessage(n adapter.Node) *schemas.Content {
 		}
 		if l := whatsapp.TakeLocation(location); l != nil {
 			c.Type, c.Location = schemas.ContentLocation, l
-			c.Text = verbatim(n, "text")
+			c.Text = takeText(n, "text")
 			return c
 		}
 	}
-	c.Text = verbatim(n, "text", "caption")
+	c.Text = takeText(n, "text", "caption")
 	for _, name := range []string{"userFile", "file", "media", "image", "video", "audio", "document"} {
 		if m, ok := file(n.Get(name)); ok {
 			c.Type, c.Media = schemas.ContentMedia, []schemas.Media{m}

@@ -12,7 +12,7 @@ func (c *callback) flatStatus(n adapter.Node) { c.flatStatusOf(n, c.flatChannel(
 func (c *callback) flatStatusOf(n adapter.Node, channel schemas.Channel) {
 	it := adapter.Item{Channel: channel}
 	it.Data.MessageID = n.Take("id", "message_id", "messageId")
-	it.Data.User = n.TakeUser(c.raw, channel, "mobile", "recipient", "to", "destination", "recipient_id")
+	it.Data.User = n.TakeUser(c.raw, channel, "mobile", "recipient", "to", "destination", "recipient_id", "email")
 	sender := []string{"source", "sender", "sender_id", "from", "wanumber"}
 	if n.Get("mobile").Says() {
 		sender = append([]string{"phone_number"}, sender...) // beside the user's mobile it is the business's [inferred]
@@ -24,7 +24,7 @@ func (c *callback) flatStatusOf(n adapter.Node, channel schemas.Channel) {
 }
 
 // flatChannel is the endpoint's channel, else what the variables tell: SMS has no errors, no
-// price and no custom_response.
+// price, no custom_response, and no state "read".
 func (c *callback) flatChannel(n adapter.Node) schemas.Channel {
 	if ch := c.raw.Origin.Channel; ch != "" && ch != schemas.AnyChannel {
 		return ch
@@ -34,50 +34,79 @@ func (c *callback) flatChannel(n adapter.Node) schemas.Channel {
 			return schemas.WhatsApp
 		}
 	}
+	if fold(n.Get("status").Text()) == "READ" {
+		return schemas.WhatsApp
+	}
 	return schemas.SMS
 }
 
-// setStatus reads status and the reason beside it. The status decides what happened, the reason
-// why: NOT-SENT with the trace OPT-OUT is a failure because of an opt-out.
+// setStatus reads status and the reason beside it.
 func (c *callback) setStatus(it *adapter.Item, n adapter.Node, channel schemas.Channel) {
 	status := n.First("status", "channel_status", "statusCode")
-	why := n.First("status_trace", "error_code", "reason", "error")
-	row, known := c.find(channel, status.Text())
+	why, words := n.First("status_trace", "error_code", "reason", "error"), n.First("description", "error", "reason")
+	evidence := []adapter.Node{n.Get("status_trace"), n.Get("error_code"), n.Get("error"), n.Get("reason"), n.Get("description")}
+	for e := range n.Get("errors").Elements() { // as Meta writes them
+		if !why.Says() {
+			why = e.First("code", "title")
+		}
+		if !words.Says() {
+			words = e.First("title", "message")
+		}
+		evidence = append(evidence, e.Get("code"), e.Get("title"), e.Get("message"))
+	}
+	it.Channel = channel
+	c.outcome(it, c.states(channel), status, why)
+	if channel == schemas.WhatsApp && it.Kind == schemas.MessageFailed {
+		evidence = append(evidence, n.Get("message")) // for SMS that may be the text that was sent
+	}
+	c.proof(it, evidence...)
+	it.Data.Status.Description = taken(words)
+}
+
+// states is how the statuses of a channel are looked up.
+func (c *callback) states(channel schemas.Channel) func(string) (adapter.Code, bool) {
+	return func(code string) (adapter.Code, bool) { return c.find(channel, code) }
+}
+
+// outcome reads a status and the reason beside it. The status decides what happened, the reason
+// why: NOT-SENT with the trace OPT-OUT is a failure because of an opt-out. A failure's reason is the
+// code that is shown, and the status stays in provider_data.
+func (c *callback) outcome(it *adapter.Item, states func(string) (adapter.Code, bool), status, why adapter.Node) {
+	row, known := states(status.Text())
+	reason, understood := c.find(it.Channel, why.Text())
 	it.Kind = schemas.MessageStatusUnknown
-	it.Data.Status = &schemas.Status{Code: status.Taken().Text(), Meaning: schemas.MeaningUnknown}
+	it.Data.Status = &schemas.Status{Meaning: schemas.MeaningUnknown}
 	if known {
 		it.Kind, it.Data.Status.Meaning = row.Kind, row.Meaning
 	}
-	if row.OptOut {
-		it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: status.Text()}
-	}
-	if why.Says() && it.Kind != schemas.MessageDelivered && it.Kind != schemas.MessageRead && fold(why.Text()) != fold(status.Text()) {
-		reason, understood := c.find(channel, why.Text())
-		if !known || it.Kind == schemas.MessageFailed {
-			// the reason says more than the status, which stays in provider_data
-			it.Data.Status.Code = why.Taken().Text()
-			status.Untaken()
-			if understood {
-				it.Data.Status.Meaning = reason.Meaning
-			}
-			if it.Kind == schemas.MessageStatusUnknown && reason.Kind != "" {
-				it.Kind = reason.Kind
-			}
+	shown := status
+	switch {
+	case !why.Says() || why.Text() == status.Text():
+	case known && it.Kind != schemas.MessageFailed:
+	case !understood:
+		shown = why
+	case !known || reason.Kind == "" || reason.Kind == schemas.MessageFailed: // "SENT" is no reason for a failure
+		it.Data.Status.Meaning, shown = reason.Meaning, why
+		if it.Kind == schemas.MessageStatusUnknown && reason.Kind != "" {
+			it.Kind = reason.Kind
 		}
 	}
-	evidence := []string{"status_trace", "error_code", "error", "reason", "description"}
-	if channel == schemas.WhatsApp && it.Kind == schemas.MessageFailed {
-		evidence = append(evidence, "message") // for SMS that may be the text that was sent
-	}
-	for _, name := range evidence {
-		if r, ok := c.find(channel, n.Get(name).Text()); ok && r.OptOut && it.Data.Evidence == nil {
-			it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: n.Get(name).Text()}
-			if it.Kind == schemas.MessageFailed {
-				it.Data.Status.Meaning = r.Meaning
-			}
+	it.Data.Status.Code = taken(shown)
+	c.proof(it, status, why)
+}
+
+// proof looks for a word that proves an opt-out at Kaleyra.
+func (c *callback) proof(it *adapter.Item, words ...adapter.Node) {
+	for _, word := range words {
+		row, ok := c.find(it.Channel, word.Text())
+		if !ok || !row.OptOut || it.Data.Evidence != nil {
+			continue
+		}
+		it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: word.Text()}
+		if it.Kind == schemas.MessageFailed {
+			it.Data.Status.Meaning = row.Meaning
 		}
 	}
-	it.Data.Status.Description = n.Take("description", "error", "reason")
 }
 
 // find looks a status or reason up in the channel's table; WhatsApp's numbers are Meta's.
@@ -98,17 +127,24 @@ func (c *callback) find(channel schemas.Channel, code string) (adapter.Code, boo
 }
 
 // isSMSMessage says whether n is an MO rather than a receipt, which may carry the text that
-// was sent and Kaleyra's own "status":"SENT" as well. Keyword, operator and circle stand in MOs only.
+// was sent and Kaleyra's own "status":"SENT" as well. Keyword, operator and circle stand in MOs; an
+// endpoint for receipts believes the keyword alone, and one for messages takes a text for an MO
+// unless the status is none that an MO has.
 func (c *callback) isSMSMessage(n adapter.Node) bool {
-	if c.raw.Origin.Kind == schemas.EndpointStatus || !n.Get("message").Present() {
+	if !n.Get("message").Present() {
 		return false
+	}
+	if c.raw.Origin.Kind == schemas.EndpointStatus {
+		return n.Get("keyword").Says() && n.Get("source").Says()
 	}
 	for _, name := range []string{"keyword", "operator", "circle", "parts[n]"} {
 		if n.Get(name).Present() {
 			return true
 		}
 	}
-	return c.raw.Origin.Kind == schemas.EndpointInbound && n.First("source", "from", "mobile").Present()
+	status := fold(n.Get("status").Text())
+	return c.raw.Origin.Kind == schemas.EndpointInbound && c.flatChannel(n) == schemas.SMS &&
+		n.First("source", "from", "mobile").Present() && (status == "" || status == "SENT")
 }
 
 // smsMessage is an MO: source is the user, recipient the business's number. Its status and
@@ -119,6 +155,6 @@ func (c *callback) smsMessage(n adapter.Node) {
 	it.Data.User = n.TakeUser(c.raw, schemas.SMS, "source", "from", "mobile")
 	it.Data.Business = business(n.Take("recipient", "to"))
 	it.At(c.raw, n.First("timestamp", "created_at").Text(), naiveZone)
-	it.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: verbatim(n, "message")}
+	it.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: takeVariable(n.Get("message"))}
 	c.add(it, n)
 }

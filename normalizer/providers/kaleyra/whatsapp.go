@@ -24,7 +24,7 @@ func (c *callback) whatsAppV2(n adapter.Node) {
 			// The id that the API gave to the sender; Meta's own is the event's.
 			id := extra.Take("message_id")
 			if top := n.Get("message_id"); top.Says() && (id == "" || id == top.Text()) {
-				id = top.Taken().Text()
+				id = taken(top)
 			}
 			if id != "" {
 				it.Data.MessageID, it.Data.EventID = id, it.Data.MessageID
@@ -52,16 +52,35 @@ func (c *callback) amendStatus(it *adapter.Item, status string) {
 // amendContent adds the link to the copy that Kaleyra keeps and Kaleyra's id of the message
 // that is answered.
 func amendContent(c *schemas.Content, extra adapter.Node) {
-	if url := extra.Get("media_url"); url.Says() {
+	if url := extra.Get("media_url"); url.Text() != "" {
 		switch {
 		case len(c.Media) == 1 && c.Media[0].URL == "":
-			c.Media[0].URL = url.Taken().Text()
+			c.Media[0].URL = taken(url)
 		case len(c.Media) == 0 && c.Type == schemas.ContentUnsupported: // "imagine", "avatar"
-			c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: url.Taken().Text()}}
+			c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: taken(url)}}
 		}
 	}
 	if id := extra.Take("reply_to"); id != "" {
 		c.ReplyTo = id
+	}
+}
+
+// metaEntries reads Meta's whole webhook: entries of changes.
+func (c *callback) metaEntries(n adapter.Node) {
+	for _, entry := range n.Get("entry").Items() {
+		changes := entry.Get("changes").Items()
+		if len(changes) == 0 {
+			c.fail(c.next(), adapter.MissingField, "an entry without changes")
+		}
+		for _, change := range changes {
+			if !change.IsObject() {
+				c.fail(c.next(), adapter.MissingField, "a change is not an object")
+				continue
+			}
+			if c.metaChange(change, nil); c.tooMany {
+				return
+			}
+		}
 	}
 }
 
@@ -74,15 +93,17 @@ func (c *callback) metaChange(change adapter.Node, amend whatsapp.Amend) {
 }
 
 // isWhatsAppV1Message says whether n is composed of the variables of incoming WhatsApp messages.
+// Without a status it is no receipt, whatever the endpoint is for.
 func (c *callback) isWhatsAppV1Message(n adapter.Node) bool {
-	if c.raw.Origin.Kind == schemas.EndpointStatus || n.Get("status").Says() {
+	if n.Get("status").Says() {
 		return false
 	}
 	if n.Get("wanumber").Present() {
 		return true
 	}
 	said := n.First("body", "message", "media_url", "location", "contacts", typeName).Present()
-	return said && n.First("from", "mobile").Present() && (n.Get("created_at").Present() || c.raw.Origin.Channel == schemas.WhatsApp)
+	incoming := c.raw.Origin.Channel == schemas.WhatsApp && c.raw.Origin.Kind != schemas.EndpointStatus
+	return said && n.First("from", "mobile").Present() && (n.Get("created_at").Present() || incoming)
 }
 
 // whatsAppV1Message is an incoming message as flat variables. There is no id: the event's is
@@ -93,21 +114,29 @@ func (c *callback) whatsAppV1Message(n adapter.Node) {
 	it.Data.User = n.TakeUser(c.raw, schemas.WhatsApp, "from", "mobile")
 	it.Data.Business = business(n.Take("wanumber"))
 	it.At(c.raw, n.First("created_at", "timestamp").Text(), naiveZone)
-	it.Data.Content = v1Content(n)
+	it.Data.Content = v1Content(func(name string) adapter.Node { return n.Get(name) })
 	c.add(it, n)
 }
 
-func v1Content(n adapter.Node) *schemas.Content {
-	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: n.Take("reply_to")}
-	location := n.Get("location").JSON()
-	kind := strings.ToLower(n.Get(typeName).Text())
+// v1Content reads the content from the variables, by their documented names.
+func v1Content(variable func(string) adapter.Node) *schemas.Content {
+	media := func() []schemas.Media {
+		m := schemas.Media{URL: taken(variable("media_url")), MIMEType: taken(variable("mime_type"))}
+		if m == (schemas.Media{}) {
+			return nil
+		}
+		return []schemas.Media{m}
+	}
+	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: taken(variable("reply_to"))}
+	location, contacts := variable("location").JSON(), variable("contacts").JSON()
+	kind := strings.ToLower(variable(typeName).Text())
 	if kind == "" {
 		switch {
-		case n.Get("media_url").Says():
+		case variable("media_url").Says():
 			kind = "document"
 		case location.IsObject():
 			kind = "location"
-		case n.Get("contacts").Says():
+		case contacts.Says():
 			kind = "contacts"
 		default:
 			kind = "text"
@@ -116,41 +145,27 @@ func v1Content(n adapter.Node) *schemas.Content {
 	switch kind {
 	case "text":
 		c.Type = schemas.ContentText
-	case "image", "video", "voice", "audio", "document", "gif", "sticker":
-		c.Type = schemas.ContentMedia
-		if kind == "sticker" {
-			c.Type = schemas.ContentSticker
-		}
-		c.Media = []schemas.Media{{URL: n.Take("media_url"), MIMEType: n.Take("mime_type")}}
+	case "image", "video", "voice", "audio", "document", "gif":
+		c.Type, c.Media = schemas.ContentMedia, media()
+	case "sticker":
+		c.Type, c.Media = schemas.ContentSticker, media()
 	case "location":
 		if l := v1Location(location); l != nil {
 			c.Type, c.Location = schemas.ContentLocation, l
 		}
 	case "contacts", "contact":
-		if contacts := n.Get("contacts").JSON(); contacts.Says() {
+		if contacts.Says() {
 			c.Type, c.Detail = schemas.ContentContacts, contacts.Raw()
-			n.Get("contacts").Taken()
+			variable("contacts").Taken()
 		}
 	case "button", "interactive", "button_reply", "list_reply", "quick_reply":
-		c.Type, c.Postback = schemas.ContentSuggestionReply, n.Take("custom_response")
+		c.Type, c.Postback = schemas.ContentSuggestionReply, taken(variable("custom_response"))
 	}
-	c.Text = v1Text(n)
-	if c.Type == schemas.ContentUnsupported && c.Text != "" && n.Get("media_url").Says() {
-		c.Type, c.Media = schemas.ContentMedia, []schemas.Media{{URL: n.Take("media_url"), MIMEType: n.Take("mime_type")}}
+	c.Text = takeVariable(variable("body"), variable("message"))
+	if c.Type == schemas.ContentUnsupported && c.Text != "" && variable("media_url").Says() {
+		c.Type, c.Media = schemas.ContentMedia, media()
 	}
 	return c
-}
-
-// v1Text is what the user wrote. Only the variable's own name in brackets is no text: a user may
-// well write "<stop>".
-func v1Text(n adapter.Node) schemas.Text {
-	for _, name := range []string{"body", "message"} {
-		if s := n.Get(name).Verbatim(); s != "" && s != "<"+name+">" {
-			n.Get(name).Taken()
-			return schemas.Text(s)
-		}
-	}
-	return ""
 }
 
 // v1Location reads a location variable: JSON, or "18.59,73.89".
