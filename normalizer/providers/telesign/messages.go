@@ -62,11 +62,11 @@ func messageChannel(endpoint schemas.Channel, body adapter.Node, sub string) sch
 }
 
 // emailAction reads an unsubscribe or a complaint, false if it is neither. It names no brand and
-// no sender, so the opt-out is for the whole channel.
+// no sender, so the opt-out is for the whole channel. The provider's own word stays in
+// provider_data, as the proof.
 func emailAction(it *adapter.Item, event adapter.Node) bool {
 	switch strings.ToLower(event.Text()) {
 	case "unsubscribe":
-		event.Taken()
 		it.Kind = schemas.UserOptedOut
 		it.Data.Consent = &schemas.ConsentAct{Intent: schemas.OptOut, Scope: schemas.ScopeChannel, Value: "*"}
 	case "complaint":
