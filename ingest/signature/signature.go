@@ -275,16 +275,17 @@ func telesignProofs(customerID string) func(http.Header) ([]string, Reason) {
 				continue
 			}
 			bare := value
-			if rest, ok := strings.CutPrefix(value, "TSA "); ok {
-				bare = strings.TrimSpace(rest)
+			if scheme, rest, ok := strings.Cut(value, " "); ok && strings.EqualFold(scheme, "TSA") { // RFC 9110 §11.1: any case
+				bare = rest
 			}
 			if id, proof, ok := strings.Cut(bare, ":"); ok {
-				if customerID != "" && !strings.EqualFold(id, customerID) {
+				if customerID != "" && !strings.EqualFold(strings.TrimSpace(id), customerID) {
 					reason = Mismatch
 					continue
 				}
 				bare = proof
 			}
+			bare = strings.TrimSpace(bare)
 			proofs = append(proofs, bare)
 		}
 		if len(proofs) == 0 {

@@ -93,13 +93,14 @@ func (c Codes) Find(code string) (Code, bool) {
 }
 
 // FoldCode is a code as tables are searched: upper case, blanks, "-" and "_" all as "_". Providers
-// write one code as "NOT-SENT", "not-sent" and "Not Sent".
+// write one code as "NOT-SENT", "not-sent" and "Not Sent". The minus of a number is its sign:
+// Telesign's -10001 is another code than 10001.
 func FoldCode(code string) string {
 	if folded(code) {
 		return code
 	}
 	code = strings.ToUpper(strings.TrimSpace(code))
-	if !strings.ContainsAny(code, " -") {
+	if !strings.ContainsAny(code, " -") || code[0] == '-' && Number(code) != "" {
 		return code
 	}
 	return strings.Join(strings.FieldsFunc(code, func(r rune) bool { return r == ' ' || r == '-' || r == '_' }), "_")

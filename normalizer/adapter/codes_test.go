@@ -114,3 +114,16 @@ func TestALargeEnvelopeGoesWithTheFirstItemOnly(t *testing.T) {
 		t.Errorf("the second item has %.100s", got)
 	}
 }
+
+// The minus of a negative error code (Telesign) is its sign, not a blank as in NOT-SENT.
+func TestNegativeCodesAreCodesOfTheirOwn(t *testing.T) {
+	codes, err := ParseCodes("10001\tmessage.sent\tsent\t-\n-10001\tmessage.failed\trejected\t-\nNOT-SENT\tmessage.failed\tfailed\t-\n")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code, want := range map[string]schemas.Meaning{"10001": schemas.MeaningSent, " -10001 ": schemas.MeaningRejected, "not sent": schemas.MeaningFailed, "-10002": ""} {
+		if row, _ := codes.Find(code); row.Meaning != want {
+			t.Errorf("%q means %q, want %q", code, row.Meaning, want)
+		}
+	}
+}
