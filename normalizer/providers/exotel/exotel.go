@@ -11,8 +11,6 @@
 package exotel
 
 import (
-	"strings"
-
 	"github.com/heedhq/heed/normalizer/adapter"
 	"github.com/heedhq/heed/schemas"
 )
@@ -85,12 +83,12 @@ func (r *reader) add(it adapter.Item, n adapter.Node) {
 // body finds out which generation a body is of, by its members.
 func (r *reader) body(n adapter.Node) {
 	has := func(names ...string) bool { return n.First(names...).Present() }
-	switch event := strings.ToLower(n.Get("event").Text()); {
+	switch event := word(n.Get("event").Text()); {
 	case r.channels(n):
 	case event != "":
 		r.event(n, event)
 	case n.Get("data").IsObject() && n.Get("type").Says():
-		r.typed(n, strings.ToLower(n.Get("type").Text()))
+		r.typed(n, word(n.Get("type").Text()))
 	case n.Get("type").Text() == "verification":
 		r.res.Ignored = "a verification request, which ingest answers"
 	case has("SmsSid", "SmsMessageSid", "smsSid"):
@@ -99,7 +97,7 @@ func (r *reader) body(n adapter.Node) {
 		r.add(r.call(n), n)
 	case has("campaign_sid"):
 		r.add(r.campaign(n), n)
-	case has("status_type") && (n.Get("incoming_affected").Present() || n.Get("outgoing_affected").Present()):
+	case has("status_type") && (has("timestamp") || n.Get("incoming_affected").Present() || n.Get("outgoing_affected").Present()):
 		it := adapter.Item{Kind: schemas.AccountNotice}
 		it.Data.Status = &schemas.Status{Code: n.Take("status_type"), Meaning: schemas.MeaningUnknown}
 		it.At(r.raw, n.Get("timestamp").Text(), naiveZone)
@@ -121,8 +119,11 @@ func (r *reader) channels(n adapter.Node) bool {
 	found := false
 	var all []message // listed before one is read: an item leaves the others out of its provider_data
 	for _, channel := range []schemas.Channel{schemas.RCS, schemas.WhatsApp, schemas.SMS} {
-		messages := n.Get(string(channel), "messages")
+		messages := member(member(n, string(channel)), "messages")
 		found = found || messages.Present()
+		if !messages.Says() { // null is as empty as []
+			continue
+		}
 		for _, m := range messages.Items() {
 			all = append(all, message{channel, m})
 		}
