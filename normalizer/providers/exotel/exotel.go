@@ -91,6 +91,8 @@ func (r *reader) body(n adapter.Node) {
 		r.typed(n, word(n.Get("type").Text()))
 	case n.Get("type").Text() == "verification":
 		r.res.Ignored = "a verification request, which ingest answers"
+	case member(n, "ShortenedUrl", "OriginalUrl", "short_url", "short_code").Says():
+		r.add(r.click(n), n)
 	case has("SmsSid", "SmsMessageSid", "smsSid"):
 		r.add(r.sms(n), n)
 	case has("CallSid"):

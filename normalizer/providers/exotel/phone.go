@@ -39,6 +39,26 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	return it
 }
 
+// click reads that a shortened link was followed: by an SMS with its id and receiver, or, of the links'
+// own interface, with the link's.
+func (r *reader) click(n adapter.Node) adapter.Item {
+	it := adapter.Item{Kind: schemas.LinkClicked, Channel: r.endpointChannel()}
+	it.Data.MessageID = take(n, "SmsSid", "sms_sid")
+	if it.Data.MessageID != "" {
+		it.Channel = schemas.SMS
+	}
+	it.Data.EventID = take(n, "sid")
+	if to := member(n, "To"); to.Says() {
+		if it.Data.User = adapter.User(r.raw, schemas.SMS, to.Text()); it.Data.User != nil {
+			to.Taken()
+		}
+	}
+	at := member(n, "ClickedAt", "last_viewed").Text()
+	it.At(r.raw, at, naiveZone)
+	it.Distinct = at + " " + member(n, "total_clicks").Text() // the ids are the link's, which may be followed again
+	return it
+}
+
 // call reads a call's status. In an outbound call To is the person that was called; where the
 // call connects a person to an app there is only From. A request that tells no outcome and no
 // direction is of an applet in the flow of an incoming call.
@@ -72,6 +92,7 @@ func (r *reader) call(n adapter.Node) adapter.Item {
 		it.Kind = schemas.MessageStatusUnknown
 		it.Data.Status = &schemas.Status{Code: event, Meaning: schemas.MeaningAnswered}
 		n.Get("EventType").Taken()
+		it.Distinct = legs(n) // it is told of each leg
 		return it
 	case state == "active":
 		it.Kind = schemas.MessageStatusUnknown
@@ -100,6 +121,18 @@ func (r *reader) call(n adapter.Node) adapter.Item {
 		it.Data.Call.Direction = "outbound"
 	}
 	return it
+}
+
+// legs are the statuses of a call's legs, "" where none is told.
+func legs(n adapter.Node) string {
+	said := ""
+	for leg := range n.Get("Legs").Elements() {
+		said += leg.Get("Status").Text() + " "
+	}
+	for _, name := range []string{"Legs[0][Status]", "Legs[1][Status]"} {
+		said += n.Get(name).Text() + " "
+	}
+	return strings.TrimSpace(said)
 }
 
 // recording is the recording's address; the string "null" is none.
