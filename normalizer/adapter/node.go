@@ -154,8 +154,15 @@ func Number(s string) json.Number {
 
 // Take is the text of the first of the named members that says something, and marks it as
 // taken: it stands in the event by a name of ours and is left out of provider_data. Take only
-// what reaches the event as it is.
-func (n Node) Take(names ...string) string { return n.First(names...).Taken().Text() }
+// what reaches the event as it is. An object or a list has no text, and stays.
+func (n Node) Take(names ...string) string {
+	m := n.First(names...)
+	s := m.Text()
+	if s != "" {
+		m.Taken()
+	}
+	return s
+}
 
 // Taken marks the value, with all in it, as taken, and returns it.
 func (n Node) Taken() Node {
