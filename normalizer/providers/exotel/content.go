@@ -26,7 +26,8 @@ func contentOf(n adapter.Node) *schemas.Content {
 		}
 		return c
 	}
-	kind := word(member(n, "type").Text())
+	given := member(n, "type")
+	kind := word(given.Text())
 	body := member(n, kind)
 	if kind == "" && !member(n, "error").Says() { // an item with neither says its type by its member
 		for _, name := range contentTypes {
@@ -39,18 +40,18 @@ func contentOf(n adapter.Node) *schemas.Content {
 	switch kind {
 	case "text", "body":
 		c.Type, c.Text = schemas.ContentText, words(body)
-		if !body.Says() {
+		if c.Text == "" {
 			c.Text = verbatim(n, "body", "message")
 		}
 	case "file", "image", "video", "audio", "voice", "document", "gif":
 		if !body.Says() {
 			body = member(n, "file", "media")
 		}
-		if body.Says() {
+		if body.IsObject() || body.IsString() {
 			c.Type, c.Text, c.Media = schemas.ContentMedia, verbatim(body, "caption"), []schemas.Media{media(body)}
 		}
 	case "sticker":
-		if body.Says() {
+		if body.IsObject() || body.IsString() {
 			c.Type, c.Media = schemas.ContentSticker, []schemas.Media{media(body)}
 		}
 	case "location":
@@ -90,8 +91,8 @@ func contentOf(n adapter.Node) *schemas.Content {
 		}
 		return c
 	}
-	if kind == string(c.Type) { // else the provider's word says more: image, list_reply
-		member(n, "type").Taken()
+	if word(given.Text()) == string(c.Type) { // else the provider's word says more: image, list_reply
+		given.Taken()
 	}
 	return c
 }
@@ -122,7 +123,7 @@ func tapped(c *schemas.Content, n adapter.Node, kind schemas.ContentType) {
 	switch postback := member(n, "postback"); {
 	case postback.IsObject():
 		c.Postback = take(postback, "data")
-	case postback.Says():
+	case postback.Text() != "":
 		c.Postback = postback.Taken().Text()
 	default:
 		c.Postback = take(n, "postback_data")
@@ -180,7 +181,11 @@ func words(n adapter.Node) schemas.Text {
 	if n.IsObject() {
 		return verbatim(n, "body", "text")
 	}
-	return schemas.Text(n.Taken().Verbatim())
+	text := n.Verbatim()
+	if text != "" {
+		n.Taken()
+	}
+	return schemas.Text(text)
 }
 
 // verbatim is what a person wrote in the first of the members that is there, unchanged.
@@ -194,7 +199,14 @@ func verbatim(n adapter.Node, names ...string) schemas.Text {
 }
 
 // take is Node.Take in any letter case.
-func take(n adapter.Node, names ...string) string { return member(n, names...).Taken().Text() }
+func take(n adapter.Node, names ...string) string {
+	m := member(n, names...)
+	s := m.Text()
+	if s != "" {
+		m.Taken()
+	}
+	return s
+}
 
 // member is the first of the members that says something, else one that is there: in small
 // letters, as samples have them, or in any, as tables do.

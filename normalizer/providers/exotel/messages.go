@@ -55,10 +55,13 @@ const (
 // there; the documents say "dlr" and "icm", the wire also "incoming_message", "message_status" and
 // "message-status".
 func (r *reader) item(n adapter.Node, channel schemas.Channel, from generation) adapter.Item {
-	switch word(n.Get("callback_type").Text()) {
+	kind := n.Get("callback_type")
+	switch word(kind.Text()) {
 	case "dlr", "message_status", "status", "delivery_report":
+		kind.Taken()
 		return r.receipt(n, channel, from)
 	case "icm", "incoming_message", "inbound_message":
+		kind.Taken()
 		return r.inbound(n, n.Get("content"), channel)
 	}
 	switch {
@@ -76,7 +79,6 @@ func (r *reader) item(n adapter.Node, channel schemas.Channel, from generation) 
 // a member of it; where that says nothing, it is looked for in n.
 func (r *reader) inbound(n, content adapter.Node, channel schemas.Channel) adapter.Item {
 	it := adapter.Item{Kind: schemas.MessageReceived, Channel: channel}
-	n.Get("callback_type").Taken()
 	it.Data.User = n.TakeUser(r.raw, channel, "from")
 	it.Data.Business = business(n, "to")
 	it.Data.MessageID = n.Take("sid", "message_sid", "id")
@@ -97,7 +99,6 @@ func (r *reader) inbound(n, content adapter.Node, channel schemas.Channel) adapt
 // receipt reads what became of a message that the business sent: to is the user.
 func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generation) adapter.Item {
 	it := adapter.Item{Channel: channel}
-	n.Get("callback_type").Taken()
 	it.Data.User = n.TakeUser(r.raw, channel, "to", "recipient")
 	it.Data.Business = business(n, "from")
 	it.Data.MessageID = n.Take("sid", "message_sid", "id", "message_id")
@@ -123,7 +124,7 @@ func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generatio
 	if channel == schemas.SMS {
 		smsFailure(&it, number)
 	}
-	if shown == number {
+	if number != "" {
 		n.Get("exo_status_code").Taken()
 	}
 	if description != "" && description == n.Get("description").Text() {

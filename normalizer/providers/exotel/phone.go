@@ -32,7 +32,9 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	}
 	smsCodes.SetStatus(&it, shown, "", spoken(smsCodes, name, number, status)...)
 	smsFailure(&it, number)
-	n.First("DetailedStatusCode", "ExoStatusCode").Taken()
+	if number != "" {
+		n.First("DetailedStatusCode", "ExoStatusCode").Taken()
+	}
 	if name != "" {
 		it.Data.Status.Description = n.Take("DetailedStatus")
 	}
@@ -99,7 +101,9 @@ func (r *reader) call(n adapter.Node) adapter.Item {
 	case !known && tells:
 		it.Kind = schemas.CallEnded
 	}
-	status.Taken()
+	if said != "" {
+		status.Taken()
+	}
 	if it.Kind != schemas.CallEnded { // a call may report many times before it ends
 		it.Distinct = strings.TrimSpace(n.Get("CallDetail").Text() + " " + n.Get("CurrentTime").Text())
 		return it
