@@ -93,7 +93,7 @@ func (r *reader) body(n adapter.Node) {
 		r.res.Ignored = "a verification request, which ingest answers"
 	case member(n, "ShortenedUrl", "OriginalUrl", "short_url", "short_code").Says():
 		r.add(r.click(n), n)
-	case has("SmsSid", "SmsMessageSid", "smsSid"):
+	case has("SmsSid", "SmsMessageSid", "smsSid", "DetailedStatus", "DetailedStatusCode") || has("From") && n.Get("Body").Present():
 		r.add(r.sms(n), n)
 	case has("CallSid"):
 		r.add(r.call(n), n)
@@ -154,11 +154,14 @@ func (r *reader) endpointChannel() schemas.Channel {
 	return r.raw.Origin.Channel
 }
 
-// flatChannel is the channel of a body that names none: the endpoint's, else by the range of its
-// code, which is one per channel on every page.
+// flatChannel is the channel of a body that names none: the endpoint's, else that of a name which
+// only SMS has, else by the range of its code, which is one per channel on every page of flat bodies.
 func (r *reader) flatChannel(n adapter.Node) schemas.Channel {
 	if channel := r.endpointChannel(); channel != "" {
 		return channel
+	}
+	if _, sms := smsOnlyCodes.Find(n.First("exo_detailed_status", "status").Text()); sms {
+		return schemas.SMS
 	}
 	code := n.First("exo_status_code", "ExoStatusCode").Text()
 	if len(code) != 5 {
@@ -177,8 +180,8 @@ func (r *reader) flatChannel(n adapter.Node) schemas.Channel {
 
 // isItem says whether a body is a message or a receipt by itself.
 func isItem(n adapter.Node) bool {
-	return n.First("sid", "message_sid", "message_id", "id").Says() && (n.First("status", "exo_status_code", "exo_detailed_status").Says() || n.Get("content").IsObject()) ||
-		n.First("callback_type").Says()
+	return n.First("callback_type", "exo_status_code", "exo_detailed_status").Says() ||
+		n.First("sid", "message_sid", "message_id", "id").Says() && (n.Get("status").Says() || n.Get("content").IsObject())
 }
 
 // unknown keeps a body that nobody documents: as a receipt where the endpoint takes receipts,

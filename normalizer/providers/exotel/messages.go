@@ -38,7 +38,8 @@ var (
 	whatsappCodes = adapter.MustCodes(whatsappTable).Or(nameCodes).Or(errorCodes) // with numbers of the old portal
 	portalCodes   = adapter.MustCodes(portalTable).Or(nameCodes).Or(errorCodes)   // with numbers of the new portal
 	rcsCodes      = adapter.MustCodes(rcsTable).Or(nameCodes)
-	smsCodes      = adapter.MustCodes(smsTable).Or(nameCodes)
+	smsOnlyCodes  = adapter.MustCodes(smsTable)
+	smsCodes      = smsOnlyCodes.Or(nameCodes)
 	voiceCodes    = adapter.MustCodes(voiceTable)
 )
 
