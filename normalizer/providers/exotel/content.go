@@ -60,11 +60,10 @@ func contentOf(n adapter.Node) *schemas.Content {
 		}
 	case "suggested", "suggestion":
 		suggested(c, body)
-	case "suggested_reply", "suggested_action": // the words of the new portal
-		if !body.IsObject() {
-			body = n
-		}
-		tapped(c, body, map[string]schemas.ContentType{"suggested_reply": schemas.ContentSuggestionReply, "suggested_action": schemas.ContentSuggestionAction}[kind])
+	case "suggested_reply": // this and the next are words of the new portal
+		tapped(c, itself(body, n), schemas.ContentSuggestionReply)
+	case "suggested_action":
+		tapped(c, itself(body, n), schemas.ContentSuggestionAction)
 	case "button":
 		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, verbatim(body, "text"), take(body, "payload")
 	case "interactive":
@@ -113,6 +112,14 @@ func suggested(c *schemas.Content, n adapter.Node) {
 		return
 	}
 	tapped(c, member(response, "action"), schemas.ContentSuggestionAction)
+}
+
+// itself is body where it is an object, else n, whose members are then the body's.
+func itself(body, n adapter.Node) adapter.Node {
+	if body.IsObject() {
+		return body
+	}
+	return n
 }
 
 func tapped(c *schemas.Content, n adapter.Node, kind schemas.ContentType) {

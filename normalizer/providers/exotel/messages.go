@@ -118,7 +118,7 @@ func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generatio
 	}
 	codes := r.table(channel, from)
 	said := spoken(codes, name, number, status)
-	for _, f := range failures {
+	for _, f := range failures { // before the word, which says only that it failed
 		said = slices.Insert(said, len(said)-1, f.Get("code").Text())
 	}
 	codes.SetStatus(&it, shown, description, said...)
@@ -137,14 +137,14 @@ func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generatio
 // spoken are the codes of a receipt in the order in which they are believed: the name, the number, the
 // word. A number beside a name that we know isn't asked, for the same number means other
 // things on other pages. Some receipts have the name where others have the word.
-func spoken(codes adapter.Codes, name, number, word string) []string {
-	if name == "" && strings.Contains(word, "_") && word == strings.ToUpper(word) {
-		name = word
+func spoken(codes adapter.Codes, name, number, status string) []string {
+	if name == "" && strings.Contains(status, "_") && status == strings.ToUpper(status) {
+		name = status
 	}
 	if _, known := codes.Find(name); known {
-		return []string{name, word}
+		return []string{name, status}
 	}
-	return []string{name, number, word}
+	return []string{name, number, status}
 }
 
 // smsFailure reads a number of the failures of SMS that no table names: the documents keep 23xxx and

@@ -171,8 +171,8 @@ func (r *reader) campaign(n adapter.Node) adapter.Item {
 		it.Data.User = n.TakeUser(r.raw, schemas.Voice, "number", "to")
 		it.Data.Business = business(n, "from", "caller_id")
 		r.at(&it, n, "date_updated", "date_created")
-		word := n.Take("status")
-		voiceCodes.SetStatus(&it, word, "", word)
+		status := n.Take("status")
+		voiceCodes.SetStatus(&it, status, "", status)
 		it.Kind = schemas.CallEnded
 		it.Data.Call = &schemas.Call{Direction: "outbound"}
 		return it
