@@ -35,6 +35,7 @@ func TestHandshakes(t *testing.T) {
 		{"mobtexting, query and body differ", "mobtexting", handshake.Request{Method: "POST", Query: "token=zz", Body: []byte(`{"validation_key":"k1","challenge":"c-9"}`)}, handshake.Mobtexting, `{"challenge":"c-9","validation_key":"k1"}`, false, true},
 		{"mobtexting, number", "mobtexting", handshake.Request{Method: "POST", Body: []byte(`{"validation_key":"k1","challenge":123}`)}, handshake.Mobtexting, `{"challenge":123,"validation_key":"k1"}`, true, true},
 		{"exotel", "exotel", handshake.Request{Method: "POST", Body: []byte(`{"type":"verification","challenge":"a\"b"}`)}, handshake.Exotel, `{"challenge":"a\"b"}`, false, true},
+		{"exotel, signs of HTML", "exotel", handshake.Request{Method: "POST", Body: []byte(`{"type":"verification","challenge":"a<b>&c"}`)}, handshake.Exotel, `{"challenge":"a<b>&c"}`, false, true},
 		{"exotel, token in the URL", "exotel", handshake.Request{Method: "POST", Query: "token=k1", Body: []byte(`{"type":"verification","data":{"challenge":"a"}}`)}, handshake.Exotel, `{"challenge":"a"}`, true, true},
 		{"exotel, verify_token", "exotel", handshake.Request{Method: "POST", Body: []byte(`{"type":"verification","challenge":"a","verify_token":"k1"}`)}, handshake.Exotel, `{"challenge":"a"}`, true, true},
 		{"meta", "meta", handshake.Request{Method: "GET", Query: "hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token=k1"}, handshake.Meta, "1158201444", true, false},

@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -90,6 +91,13 @@ func (c Codes) Find(code string) (Code, bool) {
 	}
 	row, ok := c.rows[FoldCode(code)]
 	return row, ok
+}
+
+// Or is the table with the rows that it lacks taken from more.
+func (c Codes) Or(more Codes) Codes {
+	rows := maps.Clone(more.rows)
+	maps.Copy(rows, c.rows)
+	return Codes{rows}
 }
 
 // FoldCode is a code as tables are searched: upper case, blanks, "-" and "_" all as "_". Providers

@@ -37,6 +37,19 @@ func TestCodesDecideKindMeaningAndEvidence(t *testing.T) {
 	}
 }
 
+func TestCodesOrOthers(t *testing.T) {
+	own := MustCodes("470\tmessage.failed\trate_limited\t-\tthe day's limit\n")
+	both := own.Or(MustCodes("470\tmessage.failed\trejected\t-\t\n471\tmessage.failed\tspam\t-\t\n"))
+	for code, want := range map[string]schemas.Meaning{"470": schemas.MeaningRateLimited, "471": schemas.MeaningSpam} {
+		if got, ok := both.Find(code); !ok || got.Meaning != want {
+			t.Errorf("%s means %q, want %q", code, got.Meaning, want)
+		}
+	}
+	if _, ok := own.Find("471"); ok {
+		t.Error("Or changed the table")
+	}
+}
+
 func TestABrokenCodeTableSaysWhere(t *testing.T) {
 	for table, want := range map[string]string{
 		"A\tmessage.sent\n":                                "line 1",

@@ -129,6 +129,9 @@ func TestRestIsWhatNobodyTook(t *testing.T) {
 	}
 	root := v.Root()
 	root.Get("meta").Take("x")
+	if got := root.Take("meta"); got != "" { // an object has no text: taken, it would be lost
+		t.Errorf("the text of an object is %q", got)
+	}
 	items := root.Get("list").Items()
 	for _, e := range items {
 		e.Take("a")

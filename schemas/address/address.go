@@ -34,8 +34,8 @@ func Canonical(raw, country string, channel schemas.Channel) (schemas.User, bool
 		user.Kind, user.Address, ok = schemas.UserBSUID, schemas.Address(given), true
 	default:
 		user.Kind = schemas.UserPhone
-		if channel == schemas.WhatsApp {
-			country = "" // a wa_id always carries its country code
+		if channel == schemas.WhatsApp && !strings.HasPrefix(given, "0") {
+			country = "" // a wa_id always carries its country code, which never begins with 0
 		}
 		user.Address, ok = phone(given, country)
 	}

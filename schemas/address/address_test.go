@@ -19,6 +19,8 @@ func TestCanonical(t *testing.T) {
 		{"country code without +, country known", "919999912345", "IN", schemas.RCS, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "919999912345"}},
 		{"national", "9999912345", "IN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "9999912345"}},
 		{"national with trunk 0", "09999912345", "IN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "09999912345"}},
+		{"national with trunk 0, in WhatsApp", "09999912345", "IN", schemas.WhatsApp, schemas.User{Kind: schemas.UserPhone, Address: "+919999912345", Given: "09999912345"}},
+		{"country code without +, in WhatsApp", "6581234567", "IN", schemas.WhatsApp, schemas.User{Kind: schemas.UserPhone, Address: "+6581234567", Given: "6581234567"}},
 		{"foreign number at a national endpoint", "14155550123", "IN", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+14155550123", Given: "14155550123"}},
 		{"documentation number out of range", "11234567890", "", schemas.RCS, schemas.User{Kind: schemas.UserPhone, Address: "+11234567890", Given: "11234567890"}},
 		{"national, right length, not in use", "5551234567", "US", schemas.SMS, schemas.User{Kind: schemas.UserPhone, Address: "+15551234567", Given: "5551234567"}},

@@ -26,7 +26,10 @@ type Reader struct {
 }
 
 // New makes a reader.
-func New() *Reader { return &Reader{adapter.MustCodes(table)} }
+func New() *Reader { return &Reader{Codes()} }
+
+// Codes is the table of the statuses and errors, for providers that pass on single codes of it.
+func Codes() adapter.Codes { return adapter.MustCodes(table) }
 
 // Amend lets a provider put what it says outside of the value object onto an item.
 type Amend func(it *adapter.Item)

@@ -8,20 +8,29 @@ import (
 	"github.com/heedhq/heed/schemas"
 )
 
+// contentTypes are the members by which content that says no type shows what it is.
+var contentTypes = []string{
+	"text", "body", "file", "location", "suggested", "image", "video", "audio", "voice", "document", "sticker",
+	"button", "interactive", "contacts", "order", "reaction",
+}
+
 // contentOf reads what the user sent: {"type": t, t: …}. RCS and WhatsApp share the form, but
 // text is a string in RCS and an object in WhatsApp, and RCS has "file" where WhatsApp names the
 // sort of media. The table of the RCS document capitalises names that its samples don't.
 func contentOf(n adapter.Node) *schemas.Content {
-	kind := strings.ToLower(n.Get("type").Text())
 	c := &schemas.Content{Type: schemas.ContentUnsupported}
-	body := member(n, kind)
-	if kind == "" {
-		// An item that says no type may say what went wrong, or show its type by its member.
-		if failure := n.Get("error"); failure.IsObject() {
-			c.Detail = failure.Taken().Raw()
-			return c
+	if !n.IsObject() {
+		if text := n.Verbatim(); text != "" {
+			n.Taken()
+			c.Type, c.Text = schemas.ContentText, schemas.Text(text)
 		}
-		for _, name := range []string{"text", "file", "location", "suggested"} {
+		return c
+	}
+	given := member(n, "type")
+	kind := word(given.Text())
+	body := member(n, kind)
+	if kind == "" && !member(n, "error").Says() { // an item with neither says its type by its member
+		for _, name := range contentTypes {
 			if m := member(n, name); m.Says() {
 				kind, body = name, m
 				break
@@ -29,20 +38,34 @@ func contentOf(n adapter.Node) *schemas.Content {
 		}
 	}
 	switch kind {
-	case "text":
+	case "text", "body":
 		c.Type, c.Text = schemas.ContentText, words(body)
+		if c.Text == "" {
+			c.Text = verbatim(n, "body", "message")
+		}
 	case "file", "image", "video", "audio", "voice", "document", "gif":
-		c.Type, c.Text, c.Media = schemas.ContentMedia, verbatim(body, "caption"), []schemas.Media{media(body)}
+		if !body.Says() {
+			body = member(n, "file", "media")
+		}
+		if body.IsObject() || body.IsString() {
+			c.Type, c.Text, c.Media = schemas.ContentMedia, verbatim(body, "caption"), []schemas.Media{media(body)}
+		}
 	case "sticker":
-		c.Type, c.Media = schemas.ContentSticker, []schemas.Media{media(body)}
+		if body.IsObject() || body.IsString() {
+			c.Type, c.Media = schemas.ContentSticker, []schemas.Media{media(body)}
+		}
 	case "location":
 		if l := location(body); l != nil {
 			c.Type, c.Location = schemas.ContentLocation, l
 		}
 	case "suggested", "suggestion":
 		suggested(c, body)
+	case "suggested_reply": // this and the next are words of the new portal
+		tapped(c, itself(body, n), schemas.ContentSuggestionReply)
+	case "suggested_action":
+		tapped(c, itself(body, n), schemas.ContentSuggestionAction)
 	case "button":
-		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, verbatim(body, "text"), body.Take("payload")
+		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, verbatim(body, "text"), take(body, "payload")
 	case "interactive":
 		interactive(c, body)
 	case "button_reply", "list_reply", "nfm_reply":
@@ -52,20 +75,30 @@ func contentOf(n adapter.Node) *schemas.Content {
 	case "order":
 		c.Type, c.Text, c.Detail = schemas.ContentOrder, verbatim(body, "text"), body.Taken().Raw()
 	case "reaction":
-		c.Type, c.Emoji, c.ReplyTo = schemas.ContentReaction, body.Take("emoji"), body.Take("message_id", "sid")
+		c.Type, c.Emoji, c.ReplyTo = schemas.ContentReaction, take(body, "emoji"), take(body, "message_id", "sid")
 	}
 	if c.ReplyTo == "" {
-		c.ReplyTo = n.Get("context").Take("id", "sid", "message_id")
+		c.ReplyTo = replyTo(n)
 	}
 	if c.Type == schemas.ContentUnsupported {
 		c.Text = verbatim(n, "text", "caption")
-		if c.Detail == nil && body.Says() {
+		if !body.Says() {
+			body = member(n, "error") // what went wrong, with or without a type
+		}
+		if body.Says() {
 			c.Detail = body.Taken().Raw()
 		}
 		return c
 	}
-	n.Get("type").Taken()
+	if word(given.Text()) == string(c.Type) { // else the provider's word says more: image, list_reply
+		given.Taken()
+	}
 	return c
+}
+
+// replyTo is the message that n says it answers.
+func replyTo(n adapter.Node) string {
+	return take(member(n, "context"), "id", "sid", "message_id")
 }
 
 // suggested reads {"response": {"reply"|"action": {"text", "postback": {"data"}}}}.
@@ -74,18 +107,33 @@ func suggested(c *schemas.Content, n adapter.Node) {
 	if !response.Says() {
 		response = n
 	}
-	tap, kind := member(response, "reply"), schemas.ContentSuggestionReply
-	if !tap.Says() {
-		tap, kind = member(response, "action"), schemas.ContentSuggestionAction
-	}
-	if !tap.IsObject() {
+	if reply := member(response, "reply"); reply.Says() {
+		tapped(c, reply, schemas.ContentSuggestionReply)
 		return
 	}
-	c.Type, c.Text = kind, verbatim(tap, "text", "Text")
-	if postback := member(tap, "postback"); postback.IsObject() {
-		c.Postback = member(postback, "data").Taken().Text()
-	} else {
+	tapped(c, member(response, "action"), schemas.ContentSuggestionAction)
+}
+
+// itself is body where it is an object, else n, whose members are then the body's.
+func itself(body, n adapter.Node) adapter.Node {
+	if body.IsObject() {
+		return body
+	}
+	return n
+}
+
+func tapped(c *schemas.Content, n adapter.Node, kind schemas.ContentType) {
+	if !n.IsObject() {
+		return
+	}
+	c.Type, c.Text = kind, verbatim(n, "text")
+	switch postback := member(n, "postback"); {
+	case postback.IsObject():
+		c.Postback = take(postback, "data")
+	case postback.Text() != "":
 		c.Postback = postback.Taken().Text()
+	default:
+		c.Postback = take(n, "postback_data")
 	}
 }
 
@@ -94,42 +142,44 @@ func suggested(c *schemas.Content, n adapter.Node) {
 func interactive(c *schemas.Content, n adapter.Node) {
 	for _, name := range []string{"button_reply", "list_reply"} {
 		if reply := member(n, name); reply.IsObject() {
-			c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, verbatim(reply, "title", "text"), reply.Take("id", "payload")
-			n.Get("type").Taken()
+			c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, verbatim(reply, "title", "text"), take(reply, "id", "payload")
 			return
 		}
 	}
 	if flow := member(n, "nfm_reply", "flow_reply"); flow.IsObject() {
 		c.Type, c.Text = schemas.ContentFlow, verbatim(flow, "body")
-		if response := flow.Get("response_json"); response.Says() {
+		if response := member(flow, "response_json"); response.Says() {
 			c.Detail = response.Taken().JSON().Raw()
 		}
-		n.Get("type").Taken()
 	}
 }
 
 func media(n adapter.Node) schemas.Media {
-	m := schemas.Media{
-		URL: n.Take("url", "link", "Url"), ID: n.Take("id"), MIMEType: n.Take("mime_type", "type"), Name: n.Take("name", "filename", "file_name"),
-		SHA256: n.Take("sha256"), ThumbnailURL: n.Take("thumbnail_url"),
+	if !n.IsObject() {
+		return schemas.Media{URL: n.Taken().Text()}
 	}
-	if size, err := strconv.ParseInt(n.Get("size").Text(), 10, 64); err == nil && size >= 0 {
-		m.Size = size
-		n.Get("size").Taken()
+	m := schemas.Media{
+		URL: take(n, "url", "link"), ID: take(n, "id"), MIMEType: take(n, "mime_type", "type"), Name: take(n, "name", "filename", "file_name"),
+		SHA256: take(n, "sha256"), ThumbnailURL: take(n, "thumbnail_url"),
+	}
+	size := member(n, "size")
+	if bytes, err := strconv.ParseInt(size.Text(), 10, 64); err == nil && bytes >= 0 {
+		m.Size = bytes
+		size.Taken()
 	}
 	return m
 }
 
 // location reads a place; the RCS sample spells "longtitude".
 func location(n adapter.Node) *schemas.Location {
-	latitude, longitude := n.First("latitude", "lat"), n.First("longitude", "longtitude", "long", "lng")
+	latitude, longitude := member(n, "latitude", "lat"), member(n, "longitude", "longtitude", "long", "lng")
 	l := &schemas.Location{Latitude: latitude.Number(), Longitude: longitude.Number()}
 	if l.Latitude == "" || l.Longitude == "" {
 		return nil
 	}
 	latitude.Taken()
 	longitude.Taken()
-	l.Name, l.Address = verbatim(n, "name"), verbatim(n, "address")
+	l.Name, l.Address = verbatim(n, "name", "label"), verbatim(n, "address")
 	return l
 }
 
@@ -138,31 +188,58 @@ func words(n adapter.Node) schemas.Text {
 	if n.IsObject() {
 		return verbatim(n, "body", "text")
 	}
-	return schemas.Text(n.Taken().Verbatim())
+	text := n.Verbatim()
+	if text != "" {
+		n.Taken()
+	}
+	return schemas.Text(text)
 }
 
 // verbatim is what a person wrote in the first of the members that is there, unchanged.
 func verbatim(n adapter.Node, names ...string) schemas.Text {
 	for _, name := range names {
-		if m := n.Get(name); m.Verbatim() != "" {
+		if m := member(n, name); m.Verbatim() != "" {
 			return schemas.Text(m.Taken().Verbatim())
 		}
 	}
 	return ""
 }
 
-// member is the first of the members that is there, in small letters or with a capital.
+// take is Node.Take in any letter case.
+func take(n adapter.Node, names ...string) string {
+	m := member(n, names...)
+	s := m.Text()
+	if s != "" {
+		m.Taken()
+	}
+	return s
+}
+
+// member is the first of the members that says something, else one that is there: in small
+// letters, as samples have them, or in any, as tables do.
 func member(n adapter.Node, names ...string) adapter.Node {
 	for _, name := range names {
-		if name == "" {
-			continue
-		}
-		if m := n.Get(name); m.Present() {
-			return m
-		}
-		if m := n.Get(strings.ToUpper(name[:1]) + name[1:]); m.Present() {
+		if m := n.Get(name); m.Says() {
 			return m
 		}
 	}
-	return adapter.Node{}
+	there := adapter.Node{}
+	for written, m := range n.Members() {
+		for _, name := range names {
+			if !strings.EqualFold(written, name) {
+				continue
+			}
+			if m.Says() {
+				return m
+			}
+			there = m
+		}
+	}
+	return there
+}
+
+// word is a word of Exotel's in one spelling: the same one comes as "message_status", "message-status"
+// and "Message Status".
+func word(s string) string {
+	return strings.NewReplacer("-", "_", " ", "_").Replace(strings.ToLower(s))
 }

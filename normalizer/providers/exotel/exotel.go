@@ -11,8 +11,6 @@
 package exotel
 
 import (
-	"strings"
-
 	"github.com/heedhq/heed/normalizer/adapter"
 	"github.com/heedhq/heed/schemas"
 )
@@ -85,21 +83,23 @@ func (r *reader) add(it adapter.Item, n adapter.Node) {
 // body finds out which generation a body is of, by its members.
 func (r *reader) body(n adapter.Node) {
 	has := func(names ...string) bool { return n.First(names...).Present() }
-	switch event := strings.ToLower(n.Get("event").Text()); {
+	switch event := word(n.Get("event").Text()); {
 	case r.channels(n):
 	case event != "":
 		r.event(n, event)
 	case n.Get("data").IsObject() && n.Get("type").Says():
-		r.typed(n, strings.ToLower(n.Get("type").Text()))
+		r.typed(n, word(n.Get("type").Text()))
 	case n.Get("type").Text() == "verification":
 		r.res.Ignored = "a verification request, which ingest answers"
-	case has("SmsSid", "SmsMessageSid", "smsSid"):
+	case member(n, "ShortenedUrl", "OriginalUrl", "short_url", "short_code").Says():
+		r.add(r.click(n), n)
+	case has("SmsSid", "SmsMessageSid", "smsSid", "DetailedStatus", "DetailedStatusCode") || has("From") && n.Get("Body").Present():
 		r.add(r.sms(n), n)
 	case has("CallSid"):
 		r.add(r.call(n), n)
 	case has("campaign_sid"):
 		r.add(r.campaign(n), n)
-	case has("status_type") && (n.Get("incoming_affected").Present() || n.Get("outgoing_affected").Present()):
+	case has("status_type") && (has("timestamp") || n.Get("incoming_affected").Present() || n.Get("outgoing_affected").Present()):
 		it := adapter.Item{Kind: schemas.AccountNotice}
 		it.Data.Status = &schemas.Status{Code: n.Take("status_type"), Meaning: schemas.MeaningUnknown}
 		it.At(r.raw, n.Get("timestamp").Text(), naiveZone)
@@ -121,8 +121,11 @@ func (r *reader) channels(n adapter.Node) bool {
 	found := false
 	var all []message // listed before one is read: an item leaves the others out of its provider_data
 	for _, channel := range []schemas.Channel{schemas.RCS, schemas.WhatsApp, schemas.SMS} {
-		messages := n.Get(string(channel), "messages")
+		messages := member(member(n, string(channel)), "messages")
 		found = found || messages.Present()
+		if !messages.Says() { // null is as empty as []
+			continue
+		}
 		for _, m := range messages.Items() {
 			all = append(all, message{channel, m})
 		}
@@ -151,11 +154,14 @@ func (r *reader) endpointChannel() schemas.Channel {
 	return r.raw.Origin.Channel
 }
 
-// flatChannel is the channel of a body that names none: the endpoint's, else by the range of its
-// code, which is one per channel on every page.
+// flatChannel is the channel of a body that names none: the endpoint's, else that of a name which
+// only SMS has, else by the range of its code, which is one per channel on every page of flat bodies.
 func (r *reader) flatChannel(n adapter.Node) schemas.Channel {
 	if channel := r.endpointChannel(); channel != "" {
 		return channel
+	}
+	if _, sms := smsOnlyCodes.Find(n.First("exo_detailed_status", "status").Text()); sms {
+		return schemas.SMS
 	}
 	code := n.First("exo_status_code", "ExoStatusCode").Text()
 	if len(code) != 5 {
@@ -174,8 +180,8 @@ func (r *reader) flatChannel(n adapter.Node) schemas.Channel {
 
 // isItem says whether a body is a message or a receipt by itself.
 func isItem(n adapter.Node) bool {
-	return n.First("sid", "message_sid", "message_id", "id").Says() && (n.First("status", "exo_status_code", "exo_detailed_status").Says() || n.Get("content").IsObject()) ||
-		n.First("callback_type").Says()
+	return n.First("callback_type", "exo_status_code", "exo_detailed_status").Says() ||
+		n.First("sid", "message_sid", "message_id", "id").Says() && (n.Get("status").Says() || n.Get("content").IsObject())
 }
 
 // unknown keeps a body that nobody documents: as a receipt where the endpoint takes receipts,

@@ -2,17 +2,25 @@ package exotel
 
 import (
 	_ "embed" // the code tables
+	"slices"
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
+	"github.com/heedhq/heed/normalizer/adapter/whatsapp"
 	"github.com/heedhq/heed/schemas"
 )
+
+//go:embed codes_names.tsv
+var namesTable string
 
 //go:embed codes_whatsapp.tsv
 var whatsappTable string
 
 //go:embed codes_portal.tsv
 var portalTable string
+
+//go:embed codes_errors.tsv
+var errorsTable string
 
 //go:embed codes_rcs.tsv
 var rcsTable string
@@ -24,10 +32,14 @@ var smsTable string
 var voiceTable string
 
 var (
-	whatsappCodes = adapter.MustCodes(whatsappTable) // names, and numbers of the old portal
-	portalCodes   = adapter.MustCodes(portalTable)   // numbers of the new portal
-	rcsCodes      = adapter.MustCodes(rcsTable)
-	smsCodes      = adapter.MustCodes(smsTable)
+	nameCodes  = adapter.MustCodes(namesTable) // names and words, which mean the same everywhere
+	errorCodes = adapter.MustCodes(errorsTable).Or(whatsapp.Codes())
+
+	whatsappCodes = adapter.MustCodes(whatsappTable).Or(nameCodes).Or(errorCodes) // with numbers of the old portal
+	portalCodes   = adapter.MustCodes(portalTable).Or(nameCodes).Or(errorCodes)   // with numbers of the new portal
+	rcsCodes      = adapter.MustCodes(rcsTable).Or(nameCodes)
+	smsOnlyCodes  = adapter.MustCodes(smsTable)
+	smsCodes      = smsOnlyCodes.Or(nameCodes)
 	voiceCodes    = adapter.MustCodes(voiceTable)
 )
 
@@ -44,31 +56,43 @@ const (
 // there; the documents say "dlr" and "icm", the wire also "incoming_message", "message_status" and
 // "message-status".
 func (r *reader) item(n adapter.Node, channel schemas.Channel, from generation) adapter.Item {
-	switch kind := strings.ReplaceAll(strings.ToLower(n.Get("callback_type").Text()), "-", "_"); {
-	case kind == "dlr", kind == "message_status", kind == "status", kind == "delivery_report":
+	kind := n.Get("callback_type")
+	switch word(kind.Text()) {
+	case "dlr", "message_status", "status", "delivery_report":
+		kind.Taken()
 		return r.receipt(n, channel, from)
-	case kind == "icm", kind == "incoming_message", kind == "inbound_message":
+	case "icm", "incoming_message", "inbound_message":
+		kind.Taken()
 		return r.inbound(n, n.Get("content"), channel)
-	case n.Get("content").IsObject():
+	}
+	switch {
+	case n.Get("content").Says():
 		return r.inbound(n, n.Get("content"), channel)
 	case n.First("status", "exo_status_code", "exo_detailed_status").Says():
 		return r.receipt(n, channel, from)
+	case n.Get("from").Says() && n.First("text", "body").Says():
+		return r.inbound(n, n, channel)
 	}
 	return r.unknown(channel)
 }
 
 // inbound reads a message of the user: from is the user, to the business. content is n itself or
-// a member of it.
+// a member of it; where that says nothing, it is looked for in n.
 func (r *reader) inbound(n, content adapter.Node, channel schemas.Channel) adapter.Item {
 	it := adapter.Item{Kind: schemas.MessageReceived, Channel: channel}
-	n.Get("callback_type").Taken()
 	it.Data.User = n.TakeUser(r.raw, channel, "from")
 	it.Data.Business = business(n, "to")
 	it.Data.MessageID = n.Take("sid", "message_sid", "id")
 	r.at(&it, n, "timestamp")
+	if it.Data.User == nil {
+		it.Data.User = n.Get("contact").TakeUser(r.raw, channel, "wa_id")
+	}
+	if !content.Says() {
+		content = n
+	}
 	it.Data.Content = contentOf(content)
 	if it.Data.Content.ReplyTo == "" {
-		it.Data.Content.ReplyTo = n.Get("context").Take("id")
+		it.Data.Content.ReplyTo = replyTo(n)
 	}
 	return it
 }
@@ -76,21 +100,32 @@ func (r *reader) inbound(n, content adapter.Node, channel schemas.Channel) adapt
 // receipt reads what became of a message that the business sent: to is the user.
 func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generation) adapter.Item {
 	it := adapter.Item{Channel: channel}
-	n.Get("callback_type").Taken()
 	it.Data.User = n.TakeUser(r.raw, channel, "to", "recipient")
 	it.Data.Business = business(n, "from")
 	it.Data.MessageID = n.Take("sid", "message_sid", "id", "message_id")
 	r.at(&it, n, "timestamp", "DateUpdated", "updated_at")
 
-	number, name, word := n.Get("exo_status_code").Text(), n.Get("exo_detailed_status").Text(), n.Get("status").Text()
-	failure := firstOf(n.Get("errors"))
+	number, name, status := n.Get("exo_status_code").Text(), n.Get("exo_detailed_status").Text(), n.Get("status").Text()
+	failures := slices.Collect(n.Get("errors").Elements())
+	if len(failures) == 0 {
+		failures = []adapter.Node{n.Get("errors")} // one alone, or none
+	}
+	failure := failures[0]
 	description := firstText(n.Get("description"), failure.Get("detail"), failure.Get("title"))
 	shown := number
 	if shown == "" {
 		shown = firstText(failure.Get("code"), n.Get("exo_detailed_status"), n.Get("status"))
 	}
-	r.table(channel, from, name).SetStatus(&it, shown, description, name, number, failure.Get("code").Text(), word)
-	if shown == number {
+	codes := r.table(channel, from)
+	said := spoken(codes, name, number, status)
+	for _, f := range failures { // before the word, which says only that it failed
+		said = slices.Insert(said, len(said)-1, f.Get("code").Text())
+	}
+	codes.SetStatus(&it, shown, description, said...)
+	if channel == schemas.SMS {
+		smsFailure(&it, number)
+	}
+	if number != "" {
 		n.Get("exo_status_code").Taken()
 	}
 	if description != "" && description == n.Get("description").Text() {
@@ -99,9 +134,29 @@ func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generatio
 	return it
 }
 
-// table is the code table of a channel and generation. Names are of the old portal wherever they
-// come; only bare numbers changed their meaning.
-func (r *reader) table(channel schemas.Channel, from generation, name string) adapter.Codes {
+// spoken are the codes of a receipt in the order in which they are believed: the name, the number, the
+// word. A number beside a name that we know isn't asked, for the same number means other
+// things on other pages. Some receipts have the name where others have the word.
+func spoken(codes adapter.Codes, name, number, status string) []string {
+	if name == "" && strings.Contains(status, "_") && status == strings.ToUpper(status) {
+		name = status
+	}
+	if _, known := codes.Find(name); known {
+		return []string{name, status}
+	}
+	return []string{name, number, status}
+}
+
+// smsFailure reads a number of the failures of SMS that no table names: the documents keep 23xxx and
+// 24xxx for them and say that there will be more.
+func smsFailure(it *adapter.Item, number string) {
+	if it.Kind == schemas.MessageStatusUnknown && len(number) == 5 && (number[:2] == "23" || number[:2] == "24") {
+		it.Kind, it.Data.Status.Meaning = schemas.MessageFailed, schemas.MeaningFailed
+	}
+}
+
+// table is the code table of a channel and generation.
+func (r *reader) table(channel schemas.Channel, from generation) adapter.Codes {
 	switch channel {
 	case schemas.SMS:
 		return smsCodes
@@ -110,7 +165,7 @@ func (r *reader) table(channel schemas.Channel, from generation, name string) ad
 	case schemas.Voice:
 		return voiceCodes
 	}
-	if _, known := whatsappCodes.Find(name); known || from == listed {
+	if from == listed {
 		return whatsappCodes
 	}
 	return portalCodes
@@ -199,6 +254,7 @@ func (r *reader) payment(n adapter.Node, channel schemas.Channel) adapter.Item {
 	}
 	it.Data.User = n.TakeUser(r.raw, channel, "from", "recipient", "to")
 	it.Data.MessageID = n.Take("message_id", "message_sid")
+	it.Distinct = n.Get("transaction_id").Text() // who fails to pay may try again
 	it.Data.Status = &schemas.Status{Code: inner.Take("status", "payment_status"), Meaning: schemas.MeaningUnknown}
 	return it
 }
@@ -208,13 +264,6 @@ func (r *reader) template(n adapter.Node, channel schemas.Channel) adapter.Item 
 	it.Data.EventID = n.Take("template_id", "id")
 	it.Data.Status = &schemas.Status{Code: n.Take("status"), Description: n.Take("reason"), Meaning: schemas.MeaningUnknown}
 	return it
-}
-
-func firstOf(list adapter.Node) adapter.Node {
-	for e := range list.Elements() {
-		return e
-	}
-	return list
 }
 
 func firstText(nodes ...adapter.Node) string {

@@ -12,8 +12,10 @@ import (
 func (r *reader) sms(n adapter.Node) adapter.Item {
 	it := adapter.Item{Channel: schemas.SMS}
 	it.Data.MessageID = n.Take("SmsSid", "SmsMessageSid", "smsSid")
-	status := n.First("Status", "SmsStatus", "DetailedStatus", "DetailedStatusCode", "ExoStatusCode")
-	if n.Get("Body").Present() && !n.First("DetailedStatus", "DetailedStatusCode", "ExoStatusCode").Says() {
+	name, status := n.Get("DetailedStatus").Text(), n.First("Status", "SmsStatus").Text()
+	number := n.First("DetailedStatusCode", "ExoStatusCode").Text()
+	_, sent := smsCodes.Find(status) // a receipt may repeat the Body that was sent
+	if n.Get("Body").Present() && name == "" && number == "" && (!sent || r.raw.Origin.Kind == schemas.EndpointInbound) {
 		it.Kind = schemas.MessageReceived
 		it.Data.User = n.TakeUser(r.raw, schemas.SMS, "From")
 		it.Data.Business = business(n, "To")
@@ -24,57 +26,97 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	it.Data.User = n.TakeUser(r.raw, schemas.SMS, "To")
 	it.Data.Business = business(n, "From")
 	r.at(&it, n, "UpdatedAt", "DateUpdated", "DateSent", "SentAt")
-	number := n.First("DetailedStatusCode", "ExoStatusCode").Text()
-	name, word := n.Get("DetailedStatus").Text(), n.First("Status", "SmsStatus").Text()
 	shown := number
 	if shown == "" {
-		shown = firstText(n.Get("DetailedStatus"), status)
+		shown = firstText(n.Get("DetailedStatus"), n.First("Status", "SmsStatus"))
 	}
-	// The name before the number, for one page gives the numbers of another table; the word last,
-	// for "sent" is all that the old portal says of what was delivered.
-	smsCodes.SetStatus(&it, shown, "", name, number, word)
-	n.First("DetailedStatusCode", "ExoStatusCode").Taken()
+	smsCodes.SetStatus(&it, shown, "", spoken(smsCodes, name, number, status)...)
+	smsFailure(&it, number)
+	if number != "" {
+		n.First("DetailedStatusCode", "ExoStatusCode").Taken()
+	}
 	if name != "" {
 		it.Data.Status.Description = n.Take("DetailedStatus")
 	}
 	return it
 }
 
+// click reads that a shortened link was followed: by an SMS with its id and receiver, or, of the links'
+// own interface, with the link's.
+func (r *reader) click(n adapter.Node) adapter.Item {
+	it := adapter.Item{Kind: schemas.LinkClicked, Channel: r.endpointChannel()}
+	it.Data.MessageID = take(n, "SmsSid", "sms_sid")
+	if it.Data.MessageID != "" {
+		it.Channel = schemas.SMS
+	}
+	it.Data.EventID = take(n, "sid")
+	if to := member(n, "To"); to.Says() {
+		if it.Data.User = adapter.User(r.raw, schemas.SMS, to.Text()); it.Data.User != nil {
+			to.Taken()
+		}
+	}
+	at := member(n, "ClickedAt", "last_viewed").Text()
+	it.At(r.raw, at, naiveZone)
+	it.Distinct = at + " " + member(n, "total_clicks").Text() // the ids are the link's, which may be followed again
+	return it
+}
+
 // call reads a call's status. In an outbound call To is the person that was called; where the
-// call connects a person to an app there is only From.
+// call connects a person to an app there is only From. A request that tells no outcome and no
+// direction is of an applet in the flow of an incoming call.
 func (r *reader) call(n adapter.Node) adapter.Item {
-	it := adapter.Item{Kind: schemas.CallEnded, Channel: schemas.Voice}
+	it := adapter.Item{Channel: schemas.Voice}
 	it.Data.MessageID = n.Take("CallSid")
+	event, state := strings.ToLower(n.Get("EventType").Text()), strings.ToLower(n.Get("CallState").Text())
+	status := n.First("Status", "CallStatus", "DialCallStatus", "CallType")
+	said := status.Text()
+	tells := said != "" || event != "" || state != ""
 	direction := strings.ToLower(n.Get("Direction").Text())
-	inbound := strings.HasPrefix(direction, "in")
-	user, other := []string{"To", "CallTo"}, []string{"From", "CallFrom"}
+	inbound := strings.HasPrefix(direction, "in") || direction == "" && !tells
+	user, other := []string{"To", "CallTo", "ToNumber"}, []string{"From", "CallFrom", "FromNumber"}
 	if inbound || !n.First(user...).Says() {
 		user, other = other, user
 	}
 	it.Data.User = n.TakeUser(r.raw, schemas.Voice, user...)
-	it.Data.Business = business(n, "PhoneNumberSid", "CallerId")
+	it.Data.Business = business(n, "PhoneNumberSid", "CallerId", "VirtualNumber")
 	if it.Data.Business == nil {
 		it.Data.Business = business(n, other...)
 	}
-	r.at(&it, n, "EndTime", "DateUpdated", "StartTime", "DateCreated", "CurrentTime")
+	times := []string{"EndTime", "DateUpdated", "CurrentTime", "StartTime", "DateCreated"}
+	if r.instant(n, "EndTime") == "" { // 1970-01-01 05:30:00 while the call goes on
+		times = times[1:]
+	}
+	r.at(&it, n, times...)
 
-	event := strings.ToLower(n.Get("EventType").Text())
-	voiceCodes.SetStatus(&it, n.Take("Status", "CallStatus", "DialCallStatus"), "", n.First("Status", "CallStatus", "DialCallStatus").Text())
-	it.Kind = schemas.CallEnded
-	if event == "answered" {
-		it.Kind = schemas.MessageStatusUnknown // the call goes on; there is no kind that says so
+	voiceCodes.SetStatus(&it, said, "", said)
+	switch _, known := voiceCodes.Find(said); {
+	case event == "answered": // there is no kind that says so
+		it.Kind = schemas.MessageStatusUnknown
 		it.Data.Status = &schemas.Status{Code: event, Meaning: schemas.MeaningAnswered}
 		n.Get("EventType").Taken()
+		it.Distinct = legs(n) // it is told of each leg
+		return it
+	case state == "active":
+		it.Kind = schemas.MessageStatusUnknown
+	case !known && tells:
+		it.Kind = schemas.CallEnded
+	}
+	if said != "" {
+		status.Taken()
+	}
+	if it.Kind != schemas.CallEnded { // a call may report many times before it ends
+		it.Distinct = strings.TrimSpace(n.Get("CallDetail").Text() + " " + n.Get("CurrentTime").Text())
 		return it
 	}
+	duration := n.First("ConversationDuration", "DialCallDuration", "Duration", "TotalDuration")
 	it.Data.Call = &schemas.Call{
-		DurationSeconds: n.First("ConversationDuration", "DialCallDuration", "Duration").Number(),
+		DurationSeconds: duration.Number(),
 		RecordingURL:    recording(n),
 		StartedAt:       r.instant(n, "StartTime"),
 		EndedAt:         r.instant(n, "EndTime"),
 	}
 	if it.Data.Call.DurationSeconds != "" {
-		n.First("ConversationDuration", "DialCallDuration", "Duration").Taken()
+		duration.Taken()
 	}
 	switch {
 	case inbound:
@@ -85,12 +127,25 @@ func (r *reader) call(n adapter.Node) adapter.Item {
 	return it
 }
 
+// legs are the statuses of a call's legs, "" where none is told.
+func legs(n adapter.Node) string {
+	said := ""
+	for leg := range n.Get("Legs").Elements() {
+		said += leg.Get("Status").Text() + " "
+	}
+	for _, name := range []string{"Legs[0][Status]", "Legs[1][Status]"} {
+		said += n.Get(name).Text() + " "
+	}
+	return strings.TrimSpace(said)
+}
+
 // recording is the recording's address; the string "null" is none.
 func recording(n adapter.Node) string {
-	if url := n.Get("RecordingUrl").Text(); url == "" || strings.EqualFold(url, "null") {
+	url := n.First("RecordingUrl", "CallRecordings")
+	if url.Text() == "" || strings.EqualFold(url.Text(), "null") {
 		return ""
 	}
-	return n.Take("RecordingUrl")
+	return url.Taken().Text()
 }
 
 // instant is the named time in RFC 3339, "" when it cannot be read. The written form stays in
@@ -116,13 +171,17 @@ func (r *reader) campaign(n adapter.Node) adapter.Item {
 		it.Data.User = n.TakeUser(r.raw, schemas.Voice, "number", "to")
 		it.Data.Business = business(n, "from", "caller_id")
 		r.at(&it, n, "date_updated", "date_created")
-		word := n.Take("status")
-		voiceCodes.SetStatus(&it, word, "", word)
+		status := n.Take("status")
+		voiceCodes.SetStatus(&it, status, "", status)
 		it.Kind = schemas.CallEnded
 		it.Data.Call = &schemas.Call{Direction: "outbound"}
 		return it
 	}
 	it := adapter.Item{Kind: schemas.CampaignStatus, Channel: r.endpointChannel()}
+	if calls := n.Get("call_sids"); calls.Present() {
+		// All numbers of a campaign come with its id and one of few words: the calls tell them apart.
+		it.Channel, it.Distinct = schemas.Voice, string(calls.Raw())
+	}
 	it.Data.MessageID = n.Take("campaign_sid")
 	it.Data.User = n.TakeUser(r.raw, schemas.Voice, "to", "number")
 	it.Data.Business = business(n, "from")
