@@ -111,7 +111,7 @@ func (c *callback) object(n adapter.Node) {
 		if n.Says() {
 			c.res.Ignored = "every variable of the callback profile was left unreplaced"
 		}
-	case encrypted(n, plainWords(n)) || inside.IsObject() && encrypted(inside, plainWords(inside)):
+	case !plain(n.Get(typeName)) && encrypted(n, plainWords(n)) || inside.IsObject() && !plain(inside.Get(typeName)) && encrypted(inside, plainWords(inside)):
 		c.encrypted(n)
 	case c.mapped(n):
 	case n.Get(metaObject).IsObject():
@@ -193,13 +193,12 @@ func (c *callback) encrypted(n adapter.Node) {
 func encrypted(n adapter.Node, words iter.Seq[adapter.Node]) bool {
 	found := 0
 	for m := range words {
-		if !m.Says() {
-			continue
-		}
-		if !m.IsString() || !ciphertext(m.Text()) {
+		if plain(m) {
 			return false
 		}
-		found++
+		if m.Says() {
+			found++
+		}
 	}
 	all := 0
 	for _, m := range n.Members() {
@@ -220,6 +219,9 @@ func plainWords(n adapter.Node) iter.Seq[adapter.Node] {
 		}
 	}
 }
+
+// plain says that a value says something, and is no ciphertext.
+func plain(m adapter.Node) bool { return m.Says() && !(m.IsString() && ciphertext(m.Text())) }
 
 // ciphertext says whether s looks like an encrypted word: base64 or hex of 16 bytes or more, and
 // neither a number nor words. A query makes blanks of the + of base64.

@@ -64,9 +64,11 @@ func (c *callback) fromAgent(n adapter.Node) bool {
 	if agent := c.raw.Origin.Agent; agent != "" && from == agent && n.Get("to").Text() != agent {
 		return true
 	}
+	if strings.Trim(from, "+0123456789 ") == "" {
+		return false // a number, if only a national one
+	}
 	sender, other := adapter.User(c.raw, schemas.RCS, from), adapter.User(c.raw, schemas.RCS, n.Get("to").Text())
-	return sender != nil && sender.Kind == schemas.UserOpaque && strings.Trim(from, "+0123456789 ") != "" && // no national number
-		other != nil && other.Kind == schemas.UserPhone
+	return sender != nil && sender.Kind == schemas.UserOpaque && other != nil && other.Kind == schemas.UserPhone
 }
 
 // whole is the node whose rest is the event's provider_data: the envelope around it, if any.
