@@ -66,7 +66,6 @@ func (c *callback) byMapping() (adapter.Item, bool) {
 			c.at(&item, "timestamp")
 		}
 	case c.channel == schemas.Voice:
-		item.Kind = schemas.CallEnded
 		c.callDetails(&item)
 	case item.Time.IsZero() && d.TimeFlag == "":
 		c.receiptAt(&item)

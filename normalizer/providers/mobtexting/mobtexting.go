@@ -79,16 +79,19 @@ type callback struct {
 }
 
 // read finds out what the body is, by its members: the documentation names an event for every
-// body, but most bodies do not. A mapping is for the bodies that customers compose, which an
-// unsubscription never is: no mapping may turn one into a receipt.
+// body, but most bodies do not. A mapping is for the bodies that customers compose, which
+// unsubscriptions and contacts never are: no mapping may take their sentence for a receipt's status.
 func (c *callback) read() adapter.Item {
 	if payload := c.body.Get("payload").JSON(); payload.IsObject() && payload.Says() {
 		c.said = payload
 	}
 	product, what := c.event()
 	c.channel = c.channelOf(product)
-	if strings.HasSuffix(what, "unsubscription") || c.has("receiver", "type") || c.has("receiver", "value") {
+	switch {
+	case strings.HasSuffix(what, "unsubscription"), c.has("receiver", "type"), c.has("receiver", "value"):
 		return c.unsubscription()
+	case product == "contacts", c.has("identity", "created_at"):
+		return c.contact()
 	}
 	if m := c.raw.Origin.Mapping; m != nil {
 		c.mapping = c.mapped(m)
@@ -101,7 +104,7 @@ func (c *callback) read() adapter.Item {
 		return c.inbound()
 	case c.has("link_id"):
 		return c.linkVisit()
-	case product == "contacts", c.has("identity"):
+	case c.has("identity"):
 		return c.contact()
 	case product == "voice", c.isCall():
 		return c.call()

@@ -146,29 +146,33 @@ func (c *callback) call() adapter.Item {
 	c.channel = schemas.Voice
 	item := c.item(schemas.CallEnded)
 	to, bridge := c.first("to").Text(), c.first("bridge").Text()
-	switch flow := strings.HasPrefix(strings.ToLower(to), "flow:"); {
-	case flow, to != "" && to == bridge:
-		item.Data.User = c.user("from")
-		item.Data.Business = c.business("bridge")
-		if !flow {
-			c.said.Get("to").Taken()
-		}
-	default:
-		item.Data.User = c.user("to")
-		item.Data.Business = c.business("bridge", "from")
+	inbound := to != "" && to == bridge
+	person := "to"
+	if inbound || strings.HasPrefix(strings.ToLower(to), "flow:") {
+		person = "from"
 	}
-	item.Data.MessageID = c.take("id", "call_id", "mid")
+	item.Data.User = c.user(person)
 	c.status(&item)
-	item.Kind = schemas.CallEnded
 	c.callDetails(&item)
-	if to != "" && to == bridge {
+	if item.Data.Business == nil && person == "to" {
+		item.Data.Business = c.business("from")
+	}
+	if inbound {
+		c.said.Get("to").Taken()
 		item.Data.Call.Direction = "inbound"
 	}
 	return item
 }
 
-// callDetails fills in what a call has beside its ends and its status.
+// callDetails makes the item a call and fills in what a call has beside its person and its status.
 func (c *callback) callDetails(item *adapter.Item) {
+	item.Kind = schemas.CallEnded
+	if item.Data.MessageID == "" {
+		item.Data.MessageID = c.take("id", "call_id", "mid")
+	}
+	if item.Data.Business == nil {
+		item.Data.Business = c.business("bridge")
+	}
 	// The id of a campaign (mid) is that of all its calls, and C2C has no id: a call is known by
 	// its ends and its times. date and unixtime are the moment of the attempt to tell us.
 	var known []byte
