@@ -67,6 +67,9 @@ func (c *callback) byMapping() (adapter.Item, bool) {
 		}
 	case c.channel == schemas.Voice:
 		c.callDetails(&item)
+		if len(c.raw.Origin.Mapping.Fields) > 0 {
+			c.fingerprint = nil // of documented names; the customer's tell calls apart here
+		}
 	case item.Time.IsZero() && d.TimeFlag == "":
 		c.receiptAt(&item)
 	}
