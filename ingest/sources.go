@@ -48,8 +48,8 @@ func sources() []source {
 		{
 			// recipient.from is the sender of a message, payload.to of a status its receiver.
 			provider: "mobtexting",
-			inbound:  []string{"from", "mobile", "receiver", "identity"},
-			status:   []string{"to", "mobile", "receiver"},
+			inbound:  []string{"from", "mobile", "mobile_number", "receiver", "identity"},
+			status:   []string{"to", "mobile", "mobile_number", "receiver"},
 			receipt:  []string{`:status"`},
 			presets:  []string{"compose-chat", "compose-sms", "compose-url", "compose-vmn", "compose-voice", "push-dlr"},
 		},

@@ -29,6 +29,7 @@ func TestUser(t *testing.T) {
 		{"Exotel message", "exotel", "inbound", "", `{"from":"919999912345","to":"918012345678"}`, "+919999912345"},
 		{"Mobtexting message", "mobtexting", "any", "", `{"event":"rcs:message:in","payload":{"channels":[{"name":"rcs","to":"918012345678"}],"recipient":{"from":"919999912345"}}}`, "+919999912345"},
 		{"Mobtexting status", "mobtexting", "any", "", `{"event":"rcs:message:status","payload":{"from":"918012345678","to":"919999912345"}}`, "+919999912345"},
+		{"Mobtexting composed", "mobtexting", "any", "message_id=1&mobile_number=919999912345&message_status=read", `[]`, "+919999912345"},
 		{"Telesign e-mail", "telesign", "any", "", `{"email":"User@Example.com"}`, "user@example.com"},
 		{"Google", "google-rbm", "any", "", `{"message":{"data":"` + base64.StdEncoding.EncodeToString([]byte(`{"senderPhoneNumber":"+14155550123","text":"hello"}`)) + `"}}`, "+14155550123"},
 		{"nobody", "telesign", "any", "", `{"reference_id":"x"}`, ""},

@@ -23,8 +23,9 @@ import (
 //   - the content: its type and every member that is set, provider's objects in canonical form;
 //   - the consent act: intent, scope, value;
 //   - what the adapter says tells the item apart (Item.Distinct);
-//   - and, only when the provider gave no id at all, the item's bytes (Item.Fingerprint), or
-//     query, body and index of the whole callback, in canonical form.
+//   - and, only when the provider gave no id at all, the item's bytes (Item.Fingerprint) with the
+//     query beside the body, where customers put variables too, or query, body and index of the
+//     whole callback, in canonical form.
 //
 // Members that are not set are left out, so a member added later changes no old id. Not in it:
 // the endpoint (an id is unique with its source), times (a retry may carry a new one) and
@@ -65,6 +66,9 @@ func (d *digest) event(raw *adapter.Raw, item *adapter.Item, data *schemas.Data)
 	if data.MessageID == "" && data.EventID == "" {
 		if item.Fingerprint != nil {
 			d.bytes("item", canonical(item.Fingerprint, ""))
+			if len(raw.Request.Body) > 0 {
+				d.text("query", canonicalPairs(raw.Request.Query()))
+			}
 		} else {
 			d.text("query", canonicalPairs(raw.Request.Query()))
 			d.bytes("body", canonical(raw.Request.Body, raw.Request.Get("Content-Type")))

@@ -14,26 +14,20 @@ func (c *callback) inbound() adapter.Item {
 	payload, message := c.said, c.said.Get("message")
 	recipient := payload.Get("recipient")
 
-	item.Data.User = recipient.TakeUser(c.raw, c.channel, "from")
-	if item.Data.User == nil && !recipient.Get("from").Says() {
+	from := first(recipient, "from")
+	item.Data.User = c.userIn(from)
+	if !from.Present() {
 		// The profile is what the business filled in; only a number in it is certainly a person's.
 		if u := adapter.User(c.raw, c.channel, recipient.Get("user").Get("phone").Text()); u != nil && u.Kind == schemas.UserPhone {
 			item.Data.User = u
 		}
 	}
-	channel := firstOf(payload.Get("channels"))
-	if to := channel.Take("to"); to != "" {
-		item.Data.Business = &schemas.Business{Address: to}
-	}
-	channel.Get("name").Taken()
-	item.Data.MessageID = payload.Take("id")
-	item.Data.EventID = message.Take("id")
-
-	written := message.Get("timestamp").Text()
-	if written == "" {
-		written = payload.Get("timestamp").Text()
-	}
-	item.At(c.raw, written, naiveZone)
+	channel := c.channelEntry(payload.Get("channels"))
+	item.Data.Business = businessOf(take(channel, "to"))
+	c.takeChannel(channel.Get("name"))
+	item.Data.MessageID = take(payload, "id")
+	item.Data.EventID = take(message, "id")
+	c.atFirst(&item, message.Get("timestamp").Text(), payload.Get("timestamp").Text())
 	item.Data.Content = content(message)
 	return item
 }
@@ -42,6 +36,10 @@ func (c *callback) inbound() adapter.Item {
 // WhatsApp and RCS have them, and what is none of those is kept as unsupported.
 func content(message adapter.Node) *schemas.Content {
 	kind, p := strings.ToLower(message.Get("type").Text()), message.Get("payload")
+	if inner := message.Get(kind); !p.Present() && inner.IsObject() { // as Meta nests: {"type":"text","text":{"body":…}}
+		p = inner
+	}
+	plain := p.IsString() // documented are only objects, but a STOP may not be lost for that
 	if !p.IsObject() {
 		p = message
 	}
@@ -49,16 +47,22 @@ func content(message adapter.Node) *schemas.Content {
 	switch kind {
 	case "text":
 		out.Type = schemas.ContentText
-		out.Text = verbatim(p, "text", "body")
+		if out.Text = verbatim(p, "text", "body"); plain {
+			out.Text = verbatim(p, "payload")
+		}
 	case "image", "video", "audio", "voice", "document", "file", "media", "gif", "sticker":
 		out.Type = schemas.ContentMedia
 		if kind == "sticker" {
 			out.Type = schemas.ContentSticker
 		}
 		out.Text = verbatim(p, "caption", "text")
-		m := schemas.Media{URL: p.Take("url", "link"), ID: p.Take("id", "media_id"), MIMEType: p.Take("mime_type", "mimeType"), Name: p.Take("filename", "file_name")}
-		out.Media = []schemas.Media{m}
-		p.Get("filename").Taken()
+		m := schemas.Media{URL: take(p, "url", "link"), ID: take(p, "id", "media_id"), MIMEType: take(p, "mime_type", "mimeType"), Name: take(p, "filename", "file_name")}
+		if m != (schemas.Media{}) {
+			out.Media = []schemas.Media{m}
+		}
+		if name := p.Get("filename"); !name.Says() { // documented as ""
+			name.Taken()
+		}
 		return out // "image" or "video" stays in provider_data: a media type has no name for it
 	case "location":
 		lat, lon := p.First("latitude", "lat").Number(), p.First("longitude", "lng", "long").Number()
@@ -66,15 +70,15 @@ func content(message adapter.Node) *schemas.Content {
 			break
 		}
 		out.Type = schemas.ContentLocation
-		p.Take("latitude", "lat")
-		p.Take("longitude", "lng", "long")
+		take(p, "latitude", "lat")
+		take(p, "longitude", "lng", "long")
 		out.Location = &schemas.Location{Latitude: lat, Longitude: lon, Name: verbatim(p, "name"), Address: verbatim(p, "address")}
 	case "contact", "contacts":
 		out.Type, out.Detail = schemas.ContentContacts, message.Get("payload").Taken().Raw()
 	case "order":
 		out.Type, out.Detail = schemas.ContentOrder, message.Get("payload").Taken().Raw()
 	case "reaction":
-		out.Type, out.Emoji, out.ReplyTo = schemas.ContentReaction, p.Take("emoji"), p.Take("message_id", "id")
+		out.Type, out.Emoji, out.ReplyTo = schemas.ContentReaction, take(p, "emoji"), take(p, "message_id", "id")
 	case "button", "interactive", "quick_reply", "button_reply", "list_reply", "suggestion", "suggestion_response":
 		reply := p
 		for _, name := range []string{"button_reply", "list_reply", "reply", "button"} {
@@ -84,7 +88,7 @@ func content(message adapter.Node) *schemas.Content {
 			}
 		}
 		out.Type = schemas.ContentSuggestionReply
-		out.Text, out.Postback = verbatim(reply, "text", "title"), reply.Take("payload", "postback", "postback_data", "id")
+		out.Text, out.Postback = verbatim(reply, "text", "title"), take(reply, "payload", "postback", "postback_data", "id")
 	}
 	if out.Type == schemas.ContentUnsupported {
 		out.Text = verbatim(p, "text", "caption")
@@ -104,8 +108,20 @@ func verbatim(n adapter.Node, names ...string) schemas.Text {
 	return ""
 }
 
+// channelEntry is the entry of channels that the message came in by: the one of the event's
+// channel, else the first.
+func (c *callback) channelEntry(channels adapter.Node) adapter.Node {
+	for e := range channels.Elements() {
+		if strings.EqualFold(e.Get("name").Text(), string(c.channel)) {
+			return e
+		}
+	}
+	return firstOf(channels)
+}
+
 // inboundByVariables reads a composed webhook of a virtual number, whose documented variables are
-// from, to, text, timestamp, keyword1, keyword2 and caller.
+// from, to, text, timestamp, keyword1, keyword2 and caller. A keyword is what the number's owner
+// made of the text, not the text: without text the content is not supported.
 func (c *callback) inboundByVariables() adapter.Item {
 	if c.channel == "" {
 		c.channel = schemas.VMN
@@ -115,6 +131,12 @@ func (c *callback) inboundByVariables() adapter.Item {
 	item.Data.Business = c.business("to")
 	item.Data.MessageID = c.take("id", "message_id")
 	c.at(&item, "timestamp")
-	item.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: verbatim(c.said, "text")}
+	item.Data.Content = &schemas.Content{Type: schemas.ContentUnsupported}
+	if c.has("text") {
+		item.Data.Content.Type = schemas.ContentText
+		if text := c.said.Get("text"); text.Says() && !placeholder(text.Text()) {
+			item.Data.Content.Text = verbatim(c.said, "text")
+		}
+	}
 	return item
 }

@@ -14,19 +14,18 @@ import (
 // beside it change single keys.
 var presets = map[string]map[string]string{
 	"compose-sms":   {"message_id": "id", "user": "mobile", "status": "message_status"},
-	"compose-chat":  {"message_id": "id", "user": "mobile", "status": "message_status", "time": "read_at"},
+	"compose-chat":  {"message_id": "id", "user": "mobile", "status": "message_status"},
 	"compose-url":   {"message_id": "message_id", "user": "mobile_number", "status": "message_status"},
 	"compose-voice": {"message_id": "id", "user": "to", "status": "status"},
 	"compose-vmn":   {"user": "from", "business": "to", "text": "text", "time": "timestamp"},
-	"push-dlr":      {"message_id": "id", "user": "mobile", "status": "status", "time": "deliv_time"},
+	"push-dlr":      {"message_id": "id", "user": "mobile", "status": "status"},
 }
 
 // Presets lists the names that an endpoint's mapping may have.
 func (mobtexting) Presets() []string { return slices.Sorted(maps.Keys(presets)) }
 
-// mapped reads the body by the endpoint's mapping. It reports false when nothing that would make
-// an event is found: the shape then decides.
-func (c *callback) mapped(m *schemas.Mapping) (adapter.Item, bool) {
+// mapped is the body as the endpoint's mapping has it, without the names whose value says nothing.
+func (c *callback) mapped(m *schemas.Mapping) *adapter.Mapped {
 	fields := maps.Clone(presets[m.Preset])
 	if fields == nil {
 		fields = map[string]string{}
@@ -37,64 +36,69 @@ func (c *callback) mapped(m *schemas.Mapping) (adapter.Item, bool) {
 		query = adapter.ReadQuery(c.raw)
 	}
 	got := adapter.Map(fields, c.body, query)
-	c.channel = c.channelOf(strings.ToLower(got.Get("channel").Text()))
-	says := func(name string) bool {
-		text := got.Get(name).Text()
-		return text != "" && !placeholder(text)
+	for name := range fields {
+		switch written := got.Get(name).Text(); {
+		case name == "text" || name == "subject": // a person's words, whatever they are
+		case absent(written), name == "time" && never(written):
+			delete(fields, name)
+		}
 	}
+	got = adapter.Map(fields, c.body, query)
+	return &got
+}
 
-	var item adapter.Item
-	switch {
-	case says("intent"), says("scope"):
-		item = c.item(schemas.UserOptedOut)
-		act := &schemas.ConsentAct{Intent: schemas.OptOut, Scope: scopeOf(got.Get("scope").Text()), Value: got.Take("scope_value")}
-		if intent := strings.ToLower(got.Get("intent").Text()); intent == "opt_in" || intent == "start" || intent == "subscribe" {
-			item.Kind, act.Intent = schemas.UserOptedIn, schemas.OptIn
-		}
-		if act.Value == "" || act.Value == "*" {
-			act.Scope, act.Value = schemas.ScopeAll, "*"
-		}
-		item.Data.Consent = act
-	case says("status"), says("status_code"):
-		item = c.item(schemas.MessageStatusUnknown)
-		codes := smsCodes
-		switch c.channel {
-		case schemas.WhatsApp, schemas.RCS, schemas.Viber:
-			codes = chatCodes
-		case schemas.Voice:
-			codes = voiceCodes
-		}
-		words, number, description := got.Take("status"), got.Take("status_code"), got.Take("status_description")
-		shown := words
-		if number != "" {
-			shown = number
-			if description == "" {
-				description = words
-			}
-		}
-		codes.SetStatus(&item, shown, description, number, words)
-		if c.channel == schemas.Voice {
-			item.Kind = schemas.CallEnded
-		}
-	case says("text"), says("media_url"):
-		item = c.item(schemas.MessageReceived)
-		out := &schemas.Content{Type: schemas.ContentText, Text: schemas.Text(got.Get("text").Taken().Verbatim()), Postback: got.Take("postback"), ReplyTo: got.Take("reply_to")}
-		if url := got.Take("media_url"); url != "" {
-			out.Type, out.Media = schemas.ContentMedia, []schemas.Media{{URL: url, MIMEType: got.Take("mime_type"), Name: got.Take("media_name")}}
-		}
-		item.Data.Content = out
-	default:
+// byMapping reads the body by the mapping. It reports false when nothing that would make an event
+// is found: the shape then decides.
+func (c *callback) byMapping() (adapter.Item, bool) {
+	says := func(names ...string) bool {
+		return slices.ContainsFunc(names, func(name string) bool { return c.mapping.Get(name).Says() })
+	}
+	if !says("intent", "scope", "status", "status_code", "text", "media_url", "postback", "latitude") {
 		return adapter.Item{}, false
 	}
-	if user := got.Get("user"); !placeholder(user.Text()) {
-		if item.Data.User = adapter.User(c.raw, c.channel, user.Text()); item.Data.User != nil {
-			user.Taken()
+	c.channel = c.channelOf(strings.ToLower(c.mapping.Get("channel").Text()))
+	item := c.mapping.Event(c.raw, c.channel, naiveZone, c.codes(c.mapping.Get("status").Text()))
+	c.mappedReach(&item, says("scope"))
+	switch d := &item.Data; {
+	case d.Consent != nil:
+	case d.Status == nil:
+		if item.Time.IsZero() && d.TimeFlag == "" {
+			c.at(&item, "timestamp")
 		}
+	case c.channel == schemas.Voice:
+		c.callDetails(&item)
+		if len(c.raw.Origin.Mapping.Fields) > 0 {
+			c.fingerprint = nil // of documented names; the customer's tell calls apart here
+		}
+	case item.Time.IsZero() && d.TimeFlag == "":
+		c.receiptAt(&item)
 	}
-	if business := got.Take("business"); business != "" && !placeholder(business) {
-		item.Data.Business = &schemas.Business{Address: business}
-	}
-	item.Data.MessageID, item.Data.EventID = got.Take("message_id"), got.Take("event_id")
-	item.At(c.raw, got.Get("time").Text(), naiveZone)
 	return item, true
+}
+
+// mappedReach reads scope by the provider's words for it, where it is not one of ours. A body
+// with a scope and without a readable intent is an unsubscription by other key names: it has no
+// member for the intent.
+func (c *callback) mappedReach(item *adapter.Item, scoped bool) {
+	kind, value := c.mapping.Get("scope").Text(), c.mapping.Get("scope_value")
+	_, known := scopes[strings.ToLower(kind)]
+	d := &item.Data
+	switch {
+	case !scoped:
+		return
+	case d.Consent == nil:
+		for _, name := range []string{"status", "status_code", "status_description", "text"} {
+			c.mapping.Get(name).Untaken()
+		}
+		item.Kind, d.Status, d.Evidence, d.Content = schemas.UserOptedOut, nil, nil, nil
+		d.Consent = &schemas.ConsentAct{Intent: schemas.OptOut}
+	case !known:
+		return
+	case d.Consent.Intent == schemas.OptIn && !value.Says():
+		return // a start reaches no further than it says
+	}
+	d.Consent.Scope, d.Consent.Value = reach(kind, value.Taken().Text())
+	if d.Business == nil && d.Consent.Scope == schemas.ScopeAgent {
+		d.Business = businessOf(d.Consent.Value)
+	}
 }

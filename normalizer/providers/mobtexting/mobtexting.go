@@ -33,9 +33,14 @@ func (mobtexting) Adapt(raw adapter.Raw) adapter.Result {
 	if failure != nil {
 		return adapter.Result{Failures: []adapter.Failure{*failure}}
 	}
+	if !view.Root().Says() { // a composed webhook with all variables in its URL is posted with the body [], {} or null
+		if query := adapter.ReadQuery(raw); query != nil {
+			view = query
+		}
+	}
 	bodies := view.Root().Items()
 	if len(bodies) > adapter.MaxItems {
-		return adapter.Result{Failures: []adapter.Failure{{Index: adapter.WholeCallback, Class: adapter.TooLarge, Message: "the callback has too many items"}}}
+		return adapter.Result{Failures: []adapter.Failure{adapter.TooMany()}}
 	}
 	var res adapter.Result
 	for i, body := range bodies {
@@ -67,51 +72,72 @@ type callback struct {
 	view        *adapter.View
 	body        adapter.Node // the whole of it
 	said        adapter.Node // what it says: the body, or its payload when it has the envelope
+	query       adapter.Node // of a composed webhook: variables may stand in its URL too
 	channel     schemas.Channel
+	mapping     *adapter.Mapped
 	fingerprint []byte // known instead of the whole body, where that changes with every attempt
 }
 
 // read finds out what the body is, by its members: the documentation names an event for every
-// body, but most bodies do not.
+// body, but most bodies do not. A mapping is for the bodies that customers compose, which
+// unsubscriptions and contacts never are: no mapping may take their sentence for a receipt's status.
 func (c *callback) read() adapter.Item {
-	if c.raw.Origin.Mapping != nil {
-		if item, ok := c.mapped(c.raw.Origin.Mapping); ok {
+	if payload := c.body.Get("payload").JSON(); payload.IsObject() && payload.Says() {
+		c.said = payload
+	}
+	product, what := c.event()
+	c.channel = c.channelOf(product)
+	switch {
+	case strings.HasSuffix(what, "unsubscription"), c.has("receiver", "type"), c.has("receiver", "value"):
+		return c.unsubscription()
+	case product == "contacts", c.has("identity", "created_at"):
+		return c.contact()
+	}
+	if m := c.raw.Origin.Mapping; m != nil {
+		c.mapping = c.mapped(m)
+		if item, ok := c.byMapping(); ok {
 			return item
 		}
 	}
-	event := strings.ToLower(c.body.Get("event").Text())
-	if payload := c.body.Get("payload"); payload.IsObject() && payload.Says() {
-		c.said = payload
-	}
-	product, what, _ := strings.Cut(event, ":")
-	c.channel = c.channelOf(product)
-	has := func(names ...string) bool {
-		for _, name := range names {
-			if !c.said.Get(name).Present() {
-				return false
-			}
-		}
-		return true
-	}
 	switch {
-	case what == "message:in", has("recipient", "message"):
+	case what == "message:in", c.has("recipient", "message"):
 		return c.inbound()
-	case strings.HasSuffix(what, "unsubscription"), has("receiver", "type"), has("receiver", "value"):
-		return c.unsubscription()
-	case has("link_id"):
+	case c.has("link_id"):
 		return c.linkVisit()
-	case product == "contacts", has("identity"):
+	case c.has("identity"):
 		return c.contact()
 	case product == "voice", c.isCall():
 		return c.call()
-	case what == "message:status" && !has("mobile"), has("status", "foreign_id"), has("status", "processed_at"):
+	case what == "message:status" && !c.has("mobile"), c.has("status", "foreign_id"), c.has("status", "processed_at"):
 		return c.chatReceipt()
-	case has("text", "from"):
+	}
+	if query := adapter.ReadQuery(c.raw); query != nil && len(c.raw.Request.Body) > 0 {
+		c.query = query.Root()
+	}
+	status := c.first("status", "message_status").Present()
+	switch {
+	case !status && c.first("from").Present() && (c.has("text") || c.has("keyword1")):
 		return c.inboundByVariables()
-	case c.said.First("status", "message_status").Says() && c.said.First("mobile", "mobile_number", "id", "message_id", "to").Says():
+	case status && c.first("mobile", "mobile_number", "id", "message_id", "to").Present(), c.has("mobile") && c.isSMS():
 		return c.receiptByVariables()
 	}
 	return c.unknown()
+}
+
+// event is the body's event name, lower case, before and after its first colon.
+func (c *callback) event() (product, what string) {
+	product, what, _ = strings.Cut(strings.ToLower(c.body.Get("event").Text()), ":")
+	return product, what
+}
+
+// has says whether all of the named members are there, if only as null.
+func (c *callback) has(names ...string) bool {
+	for _, name := range names {
+		if !c.said.Get(name).Present() {
+			return false
+		}
+	}
+	return true
 }
 
 // channelOf is the channel by the event's name or the body, else the endpoint's: most bodies name
@@ -145,48 +171,111 @@ func firstOf(list adapter.Node) adapter.Node {
 	return list
 }
 
-// item begins an item.
+// item begins an item. The name of a documented event is said by kind and channel; any other
+// stays in provider_data.
 func (c *callback) item(kind schemas.Kind) adapter.Item {
-	c.body.Get("event").Taken()
+	switch product, what := c.event(); what {
+	case "message:in", "message:status", "message:out", "unsubscription":
+		if product == string(c.channel) {
+			c.body.Get("event").Taken()
+		}
+	case "subscriber:subscription":
+		if product == "contacts" {
+			c.body.Get("event").Taken()
+		}
+	}
 	return adapter.Item{Kind: kind, Channel: c.channel}
 }
 
-// user is the end user in the first of the named members that says something.
-func (c *callback) user(names ...string) *schemas.User {
-	if placeholder(c.said.First(names...).Text()) {
-		return nil
+// takeChannel takes the member that names the item's channel; one that names another stays.
+func (c *callback) takeChannel(n adapter.Node) {
+	if strings.EqualFold(n.Text(), string(c.channel)) {
+		n.Taken()
 	}
-	return c.said.TakeUser(c.raw, c.channel, names...)
+}
+
+// user is the end user in the first of the named members that says something.
+func (c *callback) user(names ...string) *schemas.User { return c.userIn(c.first(names...)) }
+
+func (c *callback) userIn(n adapter.Node) *schemas.User {
+	u := adapter.User(c.raw, c.channel, n.Text())
+	if u != nil {
+		n.Taken()
+	}
+	return u
 }
 
 // business is the business side in the first of the named members, nil when there is none.
 func (c *callback) business(names ...string) *schemas.Business {
-	if address := c.take(names...); address != "" {
-		return &schemas.Business{Address: address}
+	return businessOf(c.take(names...))
+}
+
+func businessOf(address string) *schemas.Business {
+	if address == "" {
+		return nil
 	}
-	return nil
+	return &schemas.Business{Address: address}
 }
 
 // take is the text of the first of the named members that says something.
-func (c *callback) take(names ...string) string {
-	if placeholder(c.said.First(names...).Text()) {
-		return ""
+func (c *callback) take(names ...string) string { return c.first(names...).Taken().Text() }
+
+// first is the first of the named members that says something, in the body before the query.
+func (c *callback) first(names ...string) adapter.Node {
+	if n := first(c.said, names...); n.Present() {
+		return n
 	}
-	return c.said.Take(names...)
+	return first(c.query, names...)
 }
 
-// placeholder says whether s is a variable of the push-DLR URLs of before 2021 that nothing was
-// put into: "{mobile}".
-func placeholder(s string) bool {
-	return len(s) > 2 && s[0] == '{' && s[len(s)-1] == '}' && !strings.ContainsAny(s[1:len(s)-1], "{}\":, ")
+// first is the first of the named members of n that says something, if it is a scalar.
+func first(n adapter.Node, names ...string) adapter.Node {
+	for _, name := range names {
+		if m := n.Get(name); !absent(m.Text()) {
+			return m
+		}
+	}
+	return adapter.Node{}
 }
+
+// take takes the first of the named members of n that says something.
+func take(n adapter.Node, names ...string) string { return first(n, names...).Taken().Text() }
+
+// absent says whether s says nothing: the string "null", which the pages print for members that
+// nobody filled in, or a variable that nothing was put into. Never asked of what a person wrote.
+func absent(s string) bool {
+	return s == "" || strings.EqualFold(s, "null") || placeholder(s)
+}
+
+// placeholder says whether s is a variable of the push-DLR URLs of before 2021, "{mobile}", or of
+// composed webhooks without the "@" that the pages print before it, "{{payload.mobile}}".
+func placeholder(s string) bool {
+	if inner, ok := strings.CutPrefix(s, "{{"); ok && strings.HasSuffix(inner, "}}") {
+		s = s[1 : len(s)-1]
+	}
+	if len(s) < 3 || s[0] != '{' || s[len(s)-1] != '}' {
+		return false
+	}
+	inner := strings.TrimSpace(s[1 : len(s)-1])
+	return inner != "" && !strings.ContainsAny(inner, "{}\":, ")
+}
+
+// never says whether a time stands for "not yet": 0000-00-00 00:00:00 is what MySQL has for it.
+func never(written string) bool { return absent(written) || strings.HasPrefix(written, "0000-") }
 
 // at gives the item the first of the named times that can be read; when there are some but none
 // can be read, the item is flagged.
 func (c *callback) at(item *adapter.Item, names ...string) {
-	for _, name := range names {
-		written := c.said.Get(name).Text()
-		if written == "" || strings.HasPrefix(written, "0000-") || placeholder(written) { // 0000-…: MySQL's "never"
+	times := make([]string, len(names))
+	for i, name := range names {
+		times[i] = c.first(name).Text()
+	}
+	c.atFirst(item, times...)
+}
+
+func (c *callback) atFirst(item *adapter.Item, times ...string) {
+	for _, written := range times {
+		if never(written) {
 			continue
 		}
 		item.Data.TimeFlag = "" // of one that could not be read
@@ -197,14 +286,19 @@ func (c *callback) at(item *adapter.Item, names ...string) {
 }
 
 // unknown keeps a body that nobody documents: as a receipt where the endpoint takes receipts,
-// else as an inbound message whose content is not supported.
+// else as an inbound message whose content is not supported. Whom a mapping names in it is told.
 func (c *callback) unknown() adapter.Item {
-	if c.raw.Origin.Kind == schemas.EndpointStatus {
-		item := c.item(schemas.MessageStatusUnknown)
-		item.Data.Status = &schemas.Status{Meaning: schemas.MeaningUnknown}
-		return item
-	}
 	item := c.item(schemas.MessageReceived)
-	item.Data.Content = &schemas.Content{Type: schemas.ContentUnsupported}
+	if c.raw.Origin.Kind == schemas.EndpointStatus {
+		item.Kind, item.Data.Status = schemas.MessageStatusUnknown, &schemas.Status{Meaning: schemas.MeaningUnknown}
+	} else {
+		item.Data.Content = &schemas.Content{Type: schemas.ContentUnsupported}
+	}
+	if m := c.mapping; m != nil {
+		item.Data.User = c.userIn(m.Get("user"))
+		item.Data.Business = businessOf(m.Take("business"))
+		item.Data.MessageID, item.Data.EventID = m.Take("message_id"), m.Take("event_id")
+		c.atFirst(&item, m.Get("time").Text())
+	}
 	return item
 }

@@ -11,8 +11,7 @@ import (
 // is the endpoint's. No event for the way back is documented, so none is made up: a sentence
 // that speaks of a deleted unsubscriber is told as an account notice and opts nobody in.
 func (c *callback) unsubscription() adapter.Item {
-	sentence := strings.ToLower(c.said.Get("status").Text())
-	if strings.Contains(sentence, "deleted") || strings.Contains(sentence, "removed") {
+	if c.removed() {
 		item := c.item(schemas.AccountNotice)
 		item.Data.User = c.user("receiver", "mobile")
 		item.Data.EventID = c.take("id")
@@ -26,30 +25,44 @@ func (c *callback) unsubscription() adapter.Item {
 	c.at(&item, "created_at")
 	item.Distinct = c.distinct("created_at")
 
-	act := &schemas.ConsentAct{Intent: schemas.OptOut, Scope: scopeOf(c.said.Get("type").Text()), Value: c.said.Get("value").Text()}
-	switch {
-	case act.Value == "" || act.Value == "*":
-		// A scope without a name, a sender "*" say, cannot be narrower than all.
-		act.Scope, act.Value = schemas.ScopeAll, "*"
-	case act.Scope == schemas.ScopeAgent:
-		item.Data.Business = &schemas.Business{Address: act.Value}
+	act := &schemas.ConsentAct{Intent: schemas.OptOut}
+	value := c.said.Get("value")
+	act.Scope, act.Value = reach(c.said.Get("type").Text(), value.Text())
+	if act.Scope == schemas.ScopeAgent {
+		item.Data.Business = businessOf(act.Value)
 	}
-	c.said.Get("value").Taken()
+	if !value.IsArray() && !value.IsObject() {
+		value.Taken()
+	}
 	item.Data.Consent = act
 	return item
 }
 
-// scopeOf is how far an unsubscription's type reaches. Tag, service and product divide messages
-// as categories do; which of them it was stays in provider_data. A type that is not documented
-// reaches as far as can be: a STOP that is misunderstood must not be one that is missed.
-func scopeOf(kind string) schemas.Scope {
-	switch strings.ToLower(kind) {
-	case "sender":
-		return schemas.ScopeAgent
-	case "category", "tag", "service", "product":
-		return schemas.ScopeCategory
+// removed says whether the record's sentence tells that it was taken away again.
+func (c *callback) removed() bool {
+	sentence := strings.ToLower(c.said.Get("status").Text())
+	return strings.Contains(sentence, "deleted") || strings.Contains(sentence, "removed")
+}
+
+// reach is the scope and value of an unsubscription by its type and value. A scope without a
+// name, a sender "*" say, cannot be narrower than all. A type that is not documented reaches as far
+// as can be too: a STOP that is misunderstood must not be one that is missed.
+func reach(kind, value string) (schemas.Scope, string) {
+	scope, known := scopes[strings.ToLower(kind)]
+	switch {
+	case absent(value) || value == "*":
+		return schemas.ScopeAll, "*"
+	case !known:
+		scope = schemas.ScopeAll
 	}
-	return schemas.ScopeAll
+	return scope, value
+}
+
+// scopes has the documented types. Tag, service and product divide messages as categories do; which
+// of them it was stays in provider_data.
+var scopes = map[string]schemas.Scope{
+	"sender": schemas.ScopeAgent, "all": schemas.ScopeAll,
+	"category": schemas.ScopeCategory, "tag": schemas.ScopeCategory, "service": schemas.ScopeCategory, "product": schemas.ScopeCategory,
 }
 
 // contact reads contacts:subscriber:subscription. Created and updated have the same event name:
@@ -58,6 +71,8 @@ func (c *callback) contact() adapter.Item {
 	kind := schemas.ContactCreated
 	created, updated := c.said.Get("created_at").Text(), c.said.Get("updated_at").Text()
 	switch sentence := strings.ToLower(c.said.Get("status").Text()); {
+	case c.removed():
+		kind = schemas.AccountNotice // no event for it is documented
 	case strings.Contains(sentence, "created"):
 	case strings.Contains(sentence, "updated"), updated != "" && updated != created:
 		kind = schemas.ContactUpdated

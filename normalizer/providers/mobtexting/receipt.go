@@ -25,6 +25,27 @@ var (
 	voiceCodes = adapter.MustCodes(voiceTable)
 )
 
+// codes is the table for a word on the item's channel. Where nobody names the channel both
+// kinds of messages are looked through.
+func (c *callback) codes(word string) adapter.Codes {
+	switch c.channel {
+	case schemas.WhatsApp, schemas.RCS, schemas.Viber:
+		return chatCodes
+	case schemas.Voice:
+		return voiceCodes
+	case "":
+		if !knows(smsCodes, word) {
+			return chatCodes
+		}
+	}
+	return smsCodes
+}
+
+func knows(codes adapter.Codes, word string) bool {
+	_, ok := codes.Find(word)
+	return ok
+}
+
 // chatReceipt reads whatsapp:, rcs: and viber:message:status. The message went the other way, so
 // from is the business and to the user.
 func (c *callback) chatReceipt() adapter.Item {
@@ -32,8 +53,8 @@ func (c *callback) chatReceipt() adapter.Item {
 	item.Data.User = c.user("to", "mobile")
 	item.Data.Business = c.business("from")
 	item.Data.MessageID = c.take("id")
-	c.said.Get("channel").Taken()
-	c.status(&item, chatCodes)
+	c.takeChannel(c.said.Get("channel"))
+	c.status(&item)
 	switch item.Kind {
 	case schemas.MessageDelivered:
 		c.at(&item, "delivered_at", "timestamp", "processed_at")
@@ -49,66 +70,109 @@ func (c *callback) chatReceipt() adapter.Item {
 // webhooks with the documented key names: mobile or mobile_number, status or message_status, id
 // or message_id.
 func (c *callback) receiptByVariables() adapter.Item {
-	codes := smsCodes
-	switch c.channel {
-	case schemas.WhatsApp, schemas.RCS, schemas.Viber:
-		codes = chatCodes
-	case "":
-		// units, credits and the three times are documented for SMS alone.
-		if c.said.First("units", "credits", "deliv_time", "submit_time", "sent_time").Present() {
-			c.channel = schemas.SMS
-		}
+	if c.channel == "" && c.isSMS() {
+		c.channel = schemas.SMS
 	}
 	item := c.item(schemas.MessageStatusUnknown)
 	item.Data.User = c.user("mobile", "mobile_number", "to")
 	item.Data.Business = c.business("sender", "from")
 	item.Data.MessageID = c.take("id", "message_id")
-	c.status(&item, codes)
-	// Counts since 1970 before times without a zone: they cannot be misread.
-	switch item.Kind {
-	case schemas.MessageSent:
-		c.at(&item, "submit_at", "submit_time", "sent_at", "sent_time", "processed_at", "timestamp")
-	case schemas.MessageRead:
-		c.at(&item, "read_at", "deliv_at", "deliv_time", "timestamp")
-	default:
-		c.at(&item, "deliv_at", "delivered_at", "deliv_time", "submit_at", "submit_time", "sent_at", "sent_time", "processed_at", "timestamp")
-	}
+	c.takeChannel(c.said.Get("channel"))
+	c.status(&item)
+	c.receiptAt(&item)
 	return item
 }
 
+// receiptAt gives a receipt with documented key names its time. Counts since 1970 go before times
+// without a zone: they cannot be misread.
+func (c *callback) receiptAt(item *adapter.Item) {
+	switch item.Kind {
+	case schemas.MessageSent:
+		c.at(item, "submit_at", "submit_time", "sent_at", "sent_time", "processed_at", "timestamp")
+	case schemas.MessageRead:
+		c.at(item, "read_at", "deliv_at", "deliv_time", "timestamp")
+	default:
+		c.at(item, "deliv_at", "delivered_at", "deliv_time", "submit_at", "submit_time", "sent_at", "sent_time", "processed_at", "timestamp")
+	}
+}
+
+// isSMS says whether a receipt that names no channel is one of an SMS: by a variable that is
+// documented for SMS alone, or by a word that no other channel has.
+func (c *callback) isSMS() bool {
+	if c.first("units", "credits", "deliv_time", "submit_time", "sent_time", "deliv_at", "sent_at", "submit_at", "cid", "custom", "custom1", "custom2").Present() {
+		return true
+	}
+	word := c.first("status", "message_status").Text()
+	return knows(smsCodes, word) && !knows(chatCodes, word)
+}
+
 // status gives the item its status, by the provider's number or word.
-func (c *callback) status(item *adapter.Item, codes adapter.Codes) {
+func (c *callback) status(item *adapter.Item) {
 	words := c.take("status", "message_status")
 	number := c.take("status_code", "error_code")
 	shown, description := words, ""
 	if number != "" {
 		shown, description = number, words
 	}
-	codes.SetStatus(item, shown, description, number, words)
+	c.codes(words).SetStatus(item, shown, description, number, words)
 }
 
-// isCall says whether the body is a call record: it names the bridge number, or its source.
+// isCall says whether the body is a call record: it names the bridge number, or its source, or a
+// state that only calls have.
 func (c *callback) isCall() bool {
-	if c.said.Get("mobile").Present() {
+	if c.has("mobile") {
 		return false
 	}
 	switch strings.ToUpper(c.said.Get("source").Text()) {
 	case "OBD", "C2C":
 		return true
 	}
-	if c.said.Get("bridge").Present() {
+	if c.has("bridge") {
 		return true
 	}
-	_, known := voiceCodes.Find(c.said.First("status", "message_status").Text())
-	return known && (c.said.Get("duration").Present() || c.endpointChannel() == schemas.Voice)
+	word := first(c.said, "status", "message_status").Text()
+	if !knows(voiceCodes, word) {
+		return false
+	}
+	onlyCalls := !knows(smsCodes, word) && !knows(chatCodes, word)
+	return c.channel == schemas.Voice || c.has("duration") || c.channel == "" && onlyCalls && c.has("to")
 }
 
 // call reads a call record. Both sources dial outwards: OBD plays to the number in to, C2C first
 // rings the agent in from, then joins the customer in to through the bridge number. When to is a
-// recorded flow ("flow:220") the person is the one in from.
+// recorded flow ("flow:220") the person is the one in from; when to is the bridge itself
+// somebody rang it, as in the call logs.
 func (c *callback) call() adapter.Item {
 	c.channel = schemas.Voice
 	item := c.item(schemas.CallEnded)
+	to, bridge := c.first("to").Text(), c.first("bridge").Text()
+	inbound := to != "" && to == bridge
+	person := "to"
+	if inbound || strings.HasPrefix(strings.ToLower(to), "flow:") {
+		person = "from"
+	}
+	item.Data.User = c.user(person)
+	c.status(&item)
+	c.callDetails(&item)
+	if item.Data.Business == nil && person == "to" {
+		item.Data.Business = c.business("from")
+	}
+	if inbound {
+		c.said.Get("to").Taken()
+		item.Data.Call.Direction = "inbound"
+	}
+	return item
+}
+
+// callDetails makes the item a call and fills in what a call has beside its person and its status.
+func (c *callback) callDetails(item *adapter.Item) {
+	item.Kind = schemas.CallEnded
+	if item.Data.MessageID == "" {
+		item.Data.MessageID = c.take("id", "call_id", "mid")
+	}
+	if item.Data.Business == nil {
+		item.Data.Business = c.business("bridge")
+	}
 	// The id of a campaign (mid) is that of all its calls, and C2C has no id: a call is known by
 	// its ends and its times. date and unixtime are the moment of the attempt to tell us.
 	var known []byte
@@ -118,30 +182,21 @@ func (c *callback) call() adapter.Item {
 	c.fingerprint = known
 	item.Distinct = string(known)
 
-	bridge := c.said.Get("bridge").Text()
-	if to := c.said.Get("to").Text(); strings.HasPrefix(strings.ToLower(to), "flow:") {
-		item.Data.User = c.user("from")
-		item.Data.Business = c.business("bridge")
-	} else {
-		item.Data.User = c.user("to")
-		item.Data.Business = c.business("bridge", "from")
-	}
-	item.Data.MessageID = c.take("id", "call_id", "mid")
-	c.status(&item, voiceCodes)
-	item.Kind = schemas.CallEnded
+	duration := c.first("duration")
 	item.Data.Call = &schemas.Call{
-		DurationSeconds: c.said.Get("duration").Number(),
+		DurationSeconds: duration.Number(),
 		RecordingURL:    c.take("recording_url"),
 		StartedAt:       c.instant("start_at"),
 		EndedAt:         c.instant("end_at"),
 		Direction:       "outbound",
-		Bridge:          bridge,
+		Bridge:          c.first("bridge").Text(),
 	}
 	if item.Data.Call.DurationSeconds != "" {
-		c.said.Get("duration").Taken()
+		duration.Taken()
 	}
-	c.at(&item, "end_at", "start_at", "unixtime", "date")
-	return item
+	if item.Time.IsZero() {
+		c.at(item, "end_at", "start_at", "unixtime", "date")
+	}
 }
 
 // instant is the named time in RFC 3339, "" when it cannot be read. The written form stays in
