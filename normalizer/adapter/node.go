@@ -39,7 +39,7 @@ func (n Node) Get(path ...string) Node {
 }
 
 func (n Node) member(name string) Node {
-	if !n.IsObject() {
+	if !n.IsObject() || !n.node().mayHave(nameBit(name)) {
 		return Node{}
 	}
 	found := Node{}

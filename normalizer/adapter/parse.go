@@ -2,6 +2,7 @@ package adapter
 
 import (
 	"fmt"
+	"math/bits"
 	"slices"
 	"strings"
 	"unicode/utf8"
@@ -29,7 +30,7 @@ const (
 // index after its last one. Offsets instead of strings keep it at 28 bytes.
 type node struct {
 	nameAt, nameLen uint32 // without quotes
-	textAt, textLen uint32 // scalars: string without quotes, number or literal as written
+	textAt, textLen uint32 // scalars: string without quotes, number or literal as written; objects: see mayHave
 	next, parent    uint32
 	kind            kind
 	flags           flags
@@ -55,6 +56,28 @@ const (
 	taken
 	item
 )
+
+// nameBit is the bit of 64 that a name sets in its object.
+func nameBit(name string) uint64 {
+	if name == "" {
+		return 1
+	}
+	return 1 << ((uint(len(name)) + 7*uint(name[0]) + 13*uint(name[len(name)-1])) % 64)
+}
+
+// mayHave is false when the object surely has no member of a name with this bit. Most names that
+// are asked for are not there, and this spares the look at every member.
+func (n *node) mayHave(bit uint64) bool { return (uint64(n.textAt)<<32|uint64(n.textLen))&bit != 0 }
+
+// names is how many bits the names of an object's members have set: as many as there are members,
+// and no two of them have one name (of 64 or more it says nothing: an escaped name sets all).
+func (n *node) names() int { return bits.OnesCount32(n.textAt) + bits.OnesCount32(n.textLen) }
+
+// has notes a member's name in its object.
+func (n *node) has(bit uint64) {
+	n.textAt |= uint32(bit >> 32)
+	n.textLen |= uint32(bit)
+}
 
 // parser reads JSON (RFC 8259) onto a tape, strictly but for the repairs. One pass, no look-back:
 // linear in the body.
@@ -233,9 +256,12 @@ func (p *parser) member(parent uint32, depth int, k kind) *Failure {
 		trimmed := strings.TrimSpace(name) // "sender_id " is documented (Telesign)
 		n.nameAt, n.nameLen = uint32(start+strings.Index(name, trimmed)), uint32(len(trimmed))
 	}
+	bit := nameBit(p.src[n.nameAt : n.nameAt+n.nameLen])
 	if escaped {
 		n.flags |= escapedName
+		bit = 1<<64 - 1 // whatever it is called
 	}
+	p.nodes[parent].has(bit)
 	return nil
 }
 

@@ -153,7 +153,7 @@ func (v *View) doubles(i uint32) map[uint32]string {
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
 		members++
 	}
-	if members < 2 {
+	if members < 2 || members < 64 && v.nodes[i].names() == members {
 		return nil
 	}
 	if members <= 16 && !v.hasDoubles(i) { // by far the most: no map
@@ -186,9 +186,6 @@ func (v *View) doubles(i uint32) map[uint32]string {
 }
 
 func (v *View) hasDoubles(i uint32) bool {
-	if !v.mayHaveDoubles(i) {
-		return false
-	}
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
 		for o := v.nodes[c].next; o < end; o = v.nodes[o].next {
 			if v.nodes[c].nameLen == v.nodes[o].nameLen || (v.nodes[c].flags|v.nodes[o].flags)&escapedName != 0 {
@@ -197,31 +194,6 @@ func (v *View) hasDoubles(i uint32) bool {
 				}
 			}
 		}
-	}
-	return false
-}
-
-// mayHaveDoubles is false when no two of a few members' names have the same length and first and
-// last byte: nearly always, and much cheaper than to compare each name with each.
-func (v *View) mayHaveDoubles(i uint32) bool {
-	var sums [16]uint32
-	n := 0
-	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
-		d := &v.nodes[c]
-		if d.flags&escapedName != 0 || n == len(sums) {
-			return true
-		}
-		sum := d.nameLen << 16
-		if d.nameLen > 0 {
-			sum |= uint32(v.src[d.nameAt])<<8 | uint32(v.src[d.nameAt+d.nameLen-1])
-		}
-		for _, other := range sums[:n] {
-			if sum == other {
-				return true
-			}
-		}
-		sums[n] = sum
-		n++
 	}
 	return false
 }

@@ -198,7 +198,7 @@ func (o *object) raw(name string, value json.RawMessage) {
 // appendString writes s as a JSON string; invalid UTF-8 becomes U+FFFD.
 func appendString(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
-		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= utf8.RuneSelf {
+		if special[s[i]] {
 			return appendEscaped(b, s)
 		}
 	}
@@ -206,6 +206,16 @@ func appendString(b []byte, s string) []byte {
 	b = append(b, s...)
 	return append(b, '"')
 }
+
+// special are the bytes that a JSON string can't hold as they are, and those of which it must be
+// seen whether they are UTF-8.
+var special = func() (t [256]bool) {
+	for c := range t {
+		t[c] = c < ' ' || c >= utf8.RuneSelf
+	}
+	t['"'], t['\\'] = true, true
+	return t
+}()
 
 func appendEscaped(b []byte, s string) []byte {
 	b = append(b, '"')

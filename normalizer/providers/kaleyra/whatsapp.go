@@ -16,6 +16,7 @@ func (c *callback) whatsAppV2(n adapter.Node) {
 		c.flatStatusOf(n, schemas.WhatsApp) // a message that never reached Meta
 		return
 	}
+	k := c.Kaleyra // not c: what a function value holds goes to the heap, for callbacks of every shape
 	c.metaChange(change, func(it *adapter.Item) {
 		switch {
 		case it.Data.Content != nil:
@@ -29,19 +30,19 @@ func (c *callback) whatsAppV2(n adapter.Node) {
 			if id != "" {
 				it.Data.MessageID, it.Data.EventID = id, it.Data.MessageID
 			}
-			c.amendStatus(it, n.Get("status").Text())
+			k.amendStatus(it, n.Get("status").Text())
 		}
 	})
 }
 
 // amendStatus reads what Meta does not say: Kaleyra's own states and reasons (Not Sent, Number
 // Opted Out).
-func (c *callback) amendStatus(it *adapter.Item, status string) {
+func (k *Kaleyra) amendStatus(it *adapter.Item, status string) {
 	s := it.Data.Status
-	if row, ok := c.whatsApp.Find(status); ok && it.Kind == schemas.MessageStatusUnknown && s.Meaning == schemas.MeaningUnknown {
+	if row, ok := k.whatsApp.Find(status); ok && it.Kind == schemas.MessageStatusUnknown && s.Meaning == schemas.MeaningUnknown {
 		it.Kind, s.Meaning = row.Kind, row.Meaning
 	}
-	if row, ok := c.whatsApp.Find(s.Description); ok && it.Kind == schemas.MessageFailed {
+	if row, ok := k.whatsApp.Find(s.Description); ok && it.Kind == schemas.MessageFailed {
 		s.Meaning = row.Meaning
 		if row.OptOut && it.Data.Evidence == nil {
 			it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: s.Code}
