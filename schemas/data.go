@@ -23,7 +23,7 @@ type Data struct {
 
 // User is the end user, whichever member the provider puts it in.
 type User struct {
-	Address Address  `json:"address"` // canonical: E.164 with +, lower-cased e-mail domain, or the opaque id
+	Address Address  `json:"address"` // canonical: E.164 with +, the e-mail address in lower case, or the opaque id
 	Kind    UserKind `json:"kind"`
 	Given   Address  `json:"given,omitempty"` // as the provider wrote it, where that differs
 }

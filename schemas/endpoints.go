@@ -276,27 +276,36 @@ func (e *Endpoint) check(wrong *problems, with EndpointContext) {
 }
 
 func (e *Endpoint) checkMapping(wrong *problems, with EndpointContext) {
-	m := e.Mapping
-	if m == nil {
+	if e.Mapping == nil {
 		return
 	}
 	var presets []string
 	if with.Presets != nil {
 		presets = with.Presets(e.Provider)
 	}
+	for _, problem := range e.Mapping.Problems(e.Provider, presets) {
+		wrong.at(e, "%s", problem)
+	}
+}
+
+// Problems says what is wrong with a mapping of a provider whose adapter has these presets (none:
+// its bodies are not the customer's to define).
+func (m *Mapping) Problems(provider string, presets []string) []string {
+	var all []string
 	switch {
 	case len(presets) == 0:
-		wrong.at(e, "mapping: the bodies of provider %q are its own, not the customer's; leave mapping out", e.Provider)
+		all = append(all, fmt.Sprintf("mapping: the bodies of provider %q are its own, not the customer's; leave mapping out", provider))
 	case m.Preset == "" && len(m.Fields) == 0:
-		wrong.at(e, "mapping takes a preset, fields, or both: then fields change single keys of the preset")
+		all = append(all, "mapping takes a preset, fields, or both: then fields change single keys of the preset")
 	case m.Preset != "" && !slices.Contains(presets, m.Preset):
-		wrong.at(e, "mapping.preset %q is not known; provider %s has %s", m.Preset, e.Provider, strings.Join(presets, ", "))
+		all = append(all, fmt.Sprintf("mapping.preset %q is not known; provider %s has %s", m.Preset, provider, strings.Join(presets, ", ")))
 	}
 	for _, name := range slices.Sorted(maps.Keys(m.Fields)) {
 		if !slices.Contains(MappingNames(), name) {
-			wrong.at(e, "mapping.fields: %q is no name of ours; there are %s", name, strings.Join(MappingNames(), ", "))
+			all = append(all, fmt.Sprintf("mapping.fields: %q is no name of ours; there are %s", name, strings.Join(MappingNames(), ", ")))
 		}
 	}
+	return all
 }
 
 // schemeFields says which members a scheme takes beside its secrets; * marks what it needs.

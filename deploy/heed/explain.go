@@ -245,6 +245,12 @@ func readQuestion(line []byte, now func() time.Time) (o schemas.Origin, configur
 		err = fmt.Errorf("endpoint.naive_zone: %w", err)
 		return
 	}
+	if o.Mapping != nil && slices.Contains(providerNames(), o.Provider) {
+		if wrong := o.Mapping.Problems(o.Provider, presetsOf(o.Provider)); len(wrong) > 0 {
+			err = fmt.Errorf("endpoint: %s", strings.Join(wrong, "; "))
+			return
+		}
+	}
 	receivedAt = now().UTC()
 	if q.ReceivedAt != "" {
 		if receivedAt, err = time.Parse(time.RFC3339Nano, q.ReceivedAt); err != nil {
