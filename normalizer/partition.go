@@ -35,6 +35,7 @@ type partition struct {
 
 	mu      sync.Mutex
 	pending []*entry // what was read and is not yet done, oldest first
+	spare   []*entry // done, to be used again: every callback takes one
 	window  *window
 	ready   []*mark       // marks with everything before them acknowledged, at most one a replica
 	marks   int           // marks that are not done, wherever they are
@@ -51,6 +52,34 @@ type entry struct {
 	provider string
 	mark     *mark      // set on a time mark: nothing of it is open
 	span     trace.Span // nil when the callback is not sampled
+	seen     []seenKey  // of its events, for the window once all are acknowledged
+
+	acked func(stream.Position, error) // what the writer calls for each of its events
+}
+
+// spareEntries bounds what is kept for use again; more are on their way only while Kafka is slow.
+const spareEntries = 4096
+
+// take puts a record in line.
+func (p *partition) take(offset int64, read, received time.Time) *entry {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var e *entry
+	if last := len(p.spare) - 1; last >= 0 {
+		e, p.spare = p.spare[last], p.spare[:last]
+	} else {
+		e = new(entry)
+		e.acked = func(_ stream.Position, err error) {
+			if err != nil {
+				p.fail(fmt.Errorf("appending an event: %w", err))
+				return
+			}
+			p.acknowledged(e)
+		}
+	}
+	*e = entry{offset: offset, open: 1, read: read, received: received, provider: unknownProvider, seen: e.seen[:0], acked: e.acked}
+	p.pending = append(p.pending, e)
+	return e
 }
 
 func newPartition(n *normalizer, topic string, number int32, in source, fail context.CancelCauseFunc) *partition {
@@ -86,11 +115,7 @@ func (p *partition) batch(ctx context.Context, records []stream.Record) error {
 
 // callback translates one raw record and enqueues everything that it gives.
 func (p *partition) callback(ctx context.Context, rec *stream.Record, now time.Time, tally *tally) error {
-	e := &entry{offset: rec.Offset, open: 1, read: now, received: rec.Time, provider: unknownProvider}
-	p.mu.Lock()
-	p.pending = append(p.pending, e)
-	p.mu.Unlock()
-
+	e := p.take(rec.Offset, now, rec.Time)
 	var outs []translate.Out
 	ignored := ""
 	raw, env, err := p.reader.Read(rec)
@@ -124,7 +149,7 @@ func (p *partition) callback(ctx context.Context, rec *stream.Record, now time.T
 		}
 	}
 	tally.callback(e.provider, outcome(outs, failures, ignored))
-	p.acknowledged(e, seenKey{})
+	p.acknowledged(e)
 	return nil
 }
 
@@ -152,13 +177,9 @@ func (p *partition) understand(a adapter.Adapter, raw adapter.Raw, env translate
 
 // event enqueues one event, unless it is known to stand already.
 func (p *partition) event(ctx context.Context, e *entry, out *translate.Out, replayed bool, traceHeader string, tally *tally) error {
-	seen := seenKey{}
-	if p.n.windowSize > 0 {
-		seen = p.window.key(&out.Event)
-		if !replayed && p.seen(seen) {
-			tally.event(e.provider, out.Kind, duplicate)
-			return nil
-		}
+	if !p.open(e, &out.Event, replayed) {
+		tally.event(e.provider, out.Kind, duplicate)
+		return nil
 	}
 	var more []stream.Header
 	if traceHeader != "" {
@@ -167,42 +188,40 @@ func (p *partition) event(ctx context.Context, e *entry, out *translate.Out, rep
 	m := p.messages.Of(&out.Event, out.Topic, out.Key, more...)
 	m.Time = e.read // spares the writer a look at the clock
 	tally.event(e.provider, out.Kind, produced)
-	return p.enqueue(ctx, m, e, seen)
+	return p.enqueueWaiting(ctx, m, e.acked)
 }
 
-func (p *partition) seen(k seenKey) bool {
+// open counts one append more of e, for an event that the window does not know; a replayed one
+// is wanted again.
+func (p *partition) open(e *entry, event *stream.Event, replayed bool) bool {
+	if p.n.windowSize == 0 {
+		p.count(e)
+		return true
+	}
+	key := p.window.key(event)
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.window.has(k)
+	if !replayed && p.window.has(key) {
+		return false
+	}
+	e.open++
+	e.seen = append(e.seen, key)
+	return true
 }
 
-// enqueue hands a message of e to the writer. Once it is acknowledged, the window knows seen.
-func (p *partition) enqueue(ctx context.Context, m stream.Message, e *entry, seen seenKey) error {
+// count counts one append more of e.
+func (p *partition) count(e *entry) {
 	p.mu.Lock()
 	e.open++
 	p.mu.Unlock()
-	return p.enqueueCounted(ctx, m, e, seen)
-}
-
-// enqueueCounted is enqueue for a message that e.open counts already.
-func (p *partition) enqueueCounted(ctx context.Context, m stream.Message, e *entry, seen seenKey) error {
-	return p.enqueueWaiting(ctx, m, func(_ stream.Position, err error) {
-		if err != nil {
-			p.fail(fmt.Errorf("appending an event: %w", err))
-			return
-		}
-		p.acknowledged(e, seen)
-	})
 }
 
 // enqueueDead enqueues a dead letter. One that is too large for its topic, which the broker may
 // find only later, is shortened to its class and place: the callback matters more than our words
 // about it.
 func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry) error {
-	p.mu.Lock()
-	e.open++
-	p.mu.Unlock()
-	shorter := func() error { return p.enqueueCounted(ctx, letter.short(), e, seenKey{}) }
+	p.count(e)
+	shorter := func() error { return p.enqueueWaiting(ctx, letter.short(), e.acked) }
 	err := p.enqueueWaiting(ctx, letter.message, func(_ stream.Position, err error) {
 		switch {
 		case errors.Is(err, stream.ErrTooLarge):
@@ -214,7 +233,7 @@ func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry
 		case err != nil:
 			p.fail(fmt.Errorf("appending to %s: %w", schemas.TopicCallbacksDead, err))
 		default:
-			p.acknowledged(e, seenKey{})
+			p.acknowledged(e)
 		}
 	})
 	if errors.Is(err, stream.ErrTooLarge) {
@@ -223,16 +242,16 @@ func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry
 	return err
 }
 
-// acknowledged takes one off e's open appends; e is done when none is left. The window learns
-// seen, unless it is zero.
-func (p *partition) acknowledged(e *entry, seen seenKey) {
+// acknowledged takes one off e's open appends; e is done when none is left, and its events are
+// known to stand.
+func (p *partition) acknowledged(e *entry) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if seen != (seenKey{}) {
-		p.window.add(seen)
-	}
 	if e.open--; e.open > 0 {
 		return
+	}
+	for _, key := range e.seen {
+		p.window.add(key)
 	}
 	p.in.Done(e.offset)
 	p.n.metrics.acknowledged(e.provider, p.n.now().Sub(e.received))
@@ -246,11 +265,14 @@ func (p *partition) acknowledged(e *entry, seen seenKey) {
 // everything before it acknowledged. Callers hold p.mu.
 func (p *partition) advance() {
 	for len(p.pending) > 0 && p.pending[0].open == 0 {
-		if m := p.pending[0].mark; m != nil {
-			p.arrived(m)
-		}
+		e := p.pending[0]
 		p.pending[0] = nil
 		p.pending = p.pending[1:]
+		if e.mark != nil {
+			p.arrived(e.mark)
+		} else if len(p.spare) < spareEntries {
+			p.spare = append(p.spare, e)
+		}
 	}
 	p.checkEmpty()
 }
