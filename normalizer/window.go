@@ -2,6 +2,7 @@ package normalizer
 
 import (
 	"hash/maphash"
+	"math/bits"
 
 	"github.com/heedhq/heed/internal/stream"
 )
@@ -43,14 +44,9 @@ func newWindow(size int) *window {
 func (w *window) key(e *stream.Event) seenKey {
 	var k seenKey
 	for i, seed := range w.seed {
-		var h maphash.Hash
-		h.SetSeed(seed)
-		h.WriteString(e.Source)
-		h.WriteByte(0)
-		h.WriteString(e.ID)
-		h.WriteByte(0)
-		h.Write(e.Data)
-		k[i] = h.Sum64()
+		// Each by itself: to write them into one hash costs three times as much. Turned, so that
+		// an id that stands where a source should is another event.
+		k[i] = maphash.String(seed, e.ID) ^ bits.RotateLeft64(maphash.String(seed, e.Source), 21) ^ bits.RotateLeft64(maphash.Bytes(seed, e.Data), 42)
 	}
 	return k
 }
