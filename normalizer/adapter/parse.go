@@ -53,6 +53,7 @@ const (
 	unquoted // a masked number
 	taken
 	item
+	overfull // around the items in it stands more than each of them may carry
 )
 
 // parser reads JSON (RFC 8259) onto a tape, strictly but for the repairs. One pass, no look-back:

@@ -11,6 +11,7 @@ package whatsapp
 
 import (
 	_ "embed"
+	"slices"
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -44,10 +45,9 @@ func (r *Reader) Change(raw adapter.Raw, v *adapter.View, change adapter.Node, f
 		c.business = metadata.Take("phone_number_id")
 	}
 	c.contacts = c.value.Get("contacts").Items()
-	messages, statuses, preferences := c.value.Get("messages"), c.value.Get("statuses"), c.value.Get("user_preferences")
-	c.each(messages, c.message)
-	c.each(statuses, c.status)
-	c.each(preferences, c.preference)
+	c.each(c.value.Get("messages"), c.message)
+	c.each(c.value.Get("statuses"), c.status)
+	c.each(c.value.Get("user_preferences"), c.preference)
 	if len(c.res.Items) == 0 && len(c.res.Failures) == 0 {
 		c.notice(change)
 	}
@@ -64,9 +64,11 @@ type changeReader struct {
 	value    adapter.Node
 	business string
 	contacts []adapter.Node
-	index    int
-	amend    Amend
-	res      adapter.Result
+
+	contactByID map[string]adapter.Node
+	index       int
+	amend       Amend
+	res         adapter.Result
 }
 
 func (c *changeReader) each(list adapter.Node, read func(adapter.Node) adapter.Item) {
@@ -105,14 +107,22 @@ func (c *changeReader) finish(it *adapter.Item, n adapter.Node, with ...adapter.
 // contactOf is the contact that an element is about: the only one, or the one with its id. Other
 // people's contacts are none of this event's business.
 func (c *changeReader) contactOf(n adapter.Node) []adapter.Node {
-	if len(c.contacts) == 1 {
+	if len(c.contacts) < 2 {
 		return c.contacts
 	}
-	for _, contact := range c.contacts {
-		for _, pair := range [][2]string{{"from", "wa_id"}, {"from_user_id", "user_id"}, {"recipient_id", "wa_id"}, {"recipient_user_id", "user_id"}, {"wa_id", "wa_id"}, {"user_id", "user_id"}} {
-			if id := n.Get(pair[0]).Text(); id != "" && id == contact.Get(pair[1]).Text() {
-				return []adapter.Node{contact}
+	if c.contactByID == nil {
+		c.contactByID = make(map[string]adapter.Node, len(c.contacts))
+		for _, contact := range slices.Backward(c.contacts) { // the first of an id counts
+			for _, name := range []string{"user_id", "wa_id"} {
+				if id := contact.Get(name).Text(); id != "" {
+					c.contactByID[id] = contact
+				}
 			}
+		}
+	}
+	for _, name := range []string{"from", "from_user_id", "recipient_id", "recipient_user_id", "recipient_participant_id", "recipient_participant_user_id", "to", "to_user_id", "wa_id", "user_id"} {
+		if contact, ok := c.contactByID[n.Get(name).Text()]; ok {
+			return []adapter.Node{contact}
 		}
 	}
 	return nil

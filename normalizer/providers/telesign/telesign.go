@@ -148,9 +148,11 @@ func mmsMessage(it *adapter.Item, raw adapter.Raw, body adapter.Node) {
 	user(it, raw, body)
 	content := body.Get("content")
 	c := &schemas.Content{Type: schemas.ContentText, Subject: schemas.Text(content.Get("subject").Verbatim())}
+	var text strings.Builder
 	for _, part := range numbered(content, "text_") {
-		c.Text += schemas.Text(part.Taken().Verbatim())
+		text.WriteString(part.Taken().Verbatim())
 	}
+	c.Text = schemas.Text(text.String())
 	for _, part := range numbered(content, "url_") {
 		c.Type = schemas.ContentMedia
 		c.Media = append(c.Media, schemas.Media{URL: part.Taken().Text()})
