@@ -27,7 +27,7 @@ const (
 // node is one JSON value on the tape: a container is followed by its members, and next is the
 // index after its last one. Offsets instead of strings keep it at 28 bytes.
 type node struct {
-	nameAt, nameLen uint32 // without quotes
+	nameAt, nameLen uint32 // without quotes; of an escaped name in View.names
 	textAt, textLen uint32 // scalars: string without quotes, number or literal as written
 	next, parent    uint32
 	kind            kind
@@ -54,7 +54,12 @@ const (
 	taken
 	item
 	overfull // around the items in it stands more than each of them may carry
+	wide     // an object of many members, which are found by View.byName
 )
+
+// many members are found by an index instead of by a look at each: an object of one name 60,000
+// times is asked for dozens of names, and for each of its items.
+const many = 64
 
 // parser reads JSON (RFC 8259) onto a tape, strictly but for the repairs. One pass, no look-back:
 // linear in the body.
@@ -62,6 +67,7 @@ type parser struct {
 	src     string
 	at      int
 	nodes   []node
+	names   []byte // those that held escapes
 	repairs []string
 }
 
@@ -78,6 +84,10 @@ func (p *parser) parse() *Failure {
 		return p.bad("something follows the value")
 	}
 	return nil
+}
+
+func tooManyValues() *Failure {
+	return &Failure{Index: WholeCallback, Class: TooLarge, Message: fmt.Sprintf("the body holds more than %d values", MaxValues)}
 }
 
 func (p *parser) bad(what string) *Failure {
@@ -112,7 +122,7 @@ func (p *parser) peek() byte {
 // value reads the value at p.at; depth is its own, from 1. The caller has appended nothing yet.
 func (p *parser) value(parent uint32, depth int) *Failure {
 	if len(p.nodes) >= MaxValues {
-		return &Failure{Index: WholeCallback, Class: TooLarge, Message: fmt.Sprintf("the body holds more than %d values", MaxValues)}
+		return tooManyValues()
 	}
 	i := len(p.nodes)
 	p.nodes = append(p.nodes, node{parent: parent})
@@ -158,9 +168,12 @@ func (p *parser) container(i, depth int, open byte) *Failure {
 		p.at++
 		return nil
 	}
-	for {
+	for members := 1; ; members++ {
 		if f := p.member(uint32(i), depth, k); f != nil {
 			return f
+		}
+		if members == many+1 {
+			p.nodes[i].flags |= wide
 		}
 		valueEnd := p.at
 		p.space()
@@ -221,12 +234,16 @@ func (p *parser) member(parent uint32, depth int, k kind) *Failure {
 		return f
 	}
 	name := p.src[start:end]
-	trimmed := strings.TrimSpace(name) // "sender_id " is documented (Telesign)
 	n := &p.nodes[i]
-	n.nameAt, n.nameLen = uint32(start+strings.Index(name, trimmed)), uint32(len(trimmed))
-	if escaped {
+	if escaped { // unescaped here, once, for a name is looked at many times
+		name = strings.TrimSpace(unescape(name))
 		n.flags |= escapedName
+		n.nameAt, n.nameLen = uint32(len(p.names)), uint32(len(name))
+		p.names = append(p.names, name...)
+		return nil
 	}
+	trimmed := strings.TrimSpace(name) // "sender_id " is documented (Telesign)
+	n.nameAt, n.nameLen = uint32(start+strings.Index(name, trimmed)), uint32(len(trimmed))
 	return nil
 }
 

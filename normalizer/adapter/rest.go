@@ -233,10 +233,9 @@ func (v *View) doubles(i uint32) map[uint32]uint32 {
 }
 
 func (v *View) numberDoubles(i uint32) map[uint32]uint32 {
-	last := map[string]uint32{}
+	last := v.byName(i)
 	members := 0
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
-		last[v.name(c)] = c
 		members++
 	}
 	if len(last) == members {
@@ -263,10 +262,8 @@ func (v *View) numberDoubles(i uint32) map[uint32]uint32 {
 func (v *View) hasDoubles(i uint32) bool {
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
 		for o := v.nodes[c].next; o < end; o = v.nodes[o].next {
-			if v.nodes[c].nameLen == v.nodes[o].nameLen || (v.nodes[c].flags|v.nodes[o].flags)&escapedName != 0 {
-				if v.name(c) == v.name(o) {
-					return true
-				}
+			if v.nodes[c].nameLen == v.nodes[o].nameLen && v.name(c) == v.name(o) {
+				return true
 			}
 		}
 	}

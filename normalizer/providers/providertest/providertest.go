@@ -95,6 +95,7 @@ func Run(t *testing.T, a adapter.Adapter) {
 			c.clean(t, a)
 		})
 	}
+	t.Run("hostile", func(t *testing.T) { bearsTheWorst(t, a) })
 	t.Run("ids", func(t *testing.T) { distinct(t, a, cases) })
 	t.Run("README", func(t *testing.T) { readme(t, cases) })
 }
