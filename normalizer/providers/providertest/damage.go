@@ -42,7 +42,7 @@ func retries(raw adapter.Raw) map[string]adapter.Raw {
 		if _, err := url.ParseQuery(string(body)); err == nil {
 			all["its fields turned about"] = with(raw.Request.Target, []byte(backwards(string(body))))
 		}
-	case len(body) > 0 && (body[0] == '{' || body[0] == '['):
+	case len(body) > 1 && (body[0] == '{' || body[0] == '[') && body[1] != 0: // not UTF-16
 		all["white space before it"] = with(raw.Request.Target, append([]byte("\n  "), body...))
 	}
 	return all
