@@ -51,17 +51,25 @@ func bears(t *testing.T, a adapter.Adapter, name string, raw adapter.Raw) {
 	}
 }
 
-// survivesSize blows the case up: it is answered in linear time and memory.
-func (c *Case) survivesSize(t *testing.T, a adapter.Adapter) {
-	if !json.Valid(c.Raw.Request.Body) {
+// survivesSize blows the case up: it is answered in linear time and memory. seen are the shapes that
+// were blown up already: a case that only says something else is not worth the second that it takes.
+func (c *Case) survivesSize(t *testing.T, a adapter.Adapter, seen map[string]bool) {
+	body := c.Raw.Request.Body
+	if !json.Valid(body) || seen[shape(body)] {
 		return
 	}
-	for name, body := range blownUp(c.Raw.Request.Body) {
+	seen[shape(body)] = true
+	for name, body := range blownUp(body) {
 		raw := c.Raw
 		raw.Request.Body = body
 		bears(t, a, name, raw)
 	}
 }
+
+var member = regexp.MustCompile(`"([a-zA-Z0-9_ -]*)"\s*:`)
+
+// shape is the names of all members of a body, in their order.
+func shape(body []byte) string { return string(bytes.Join(member.FindAll(body, -1), nil)) }
 
 func blownUp(body []byte) map[string][]byte {
 	all := map[string][]byte{}

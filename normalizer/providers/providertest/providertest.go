@@ -87,13 +87,14 @@ func casesIn(t testing.TB, folder string, a adapter.Adapter) []Case {
 func Run(t *testing.T, a adapter.Adapter) {
 	cases := Cases(t, a)
 	judge := schematest.New(t)
+	blown := map[string]bool{}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			c.golden(t, a)
 			c.valid(t, a, judge)
 			c.sameAgain(t, a)
 			c.survivesDamage(t, a)
-			c.survivesSize(t, a)
+			c.survivesSize(t, a, blown)
 			c.clean(t, a)
 		})
 	}
