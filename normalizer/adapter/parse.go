@@ -333,6 +333,9 @@ func (p *parser) masked(i, start int) *Failure {
 	for p.at < len(p.src) && p.at-start < 32 && strings.IndexByte("0123456789Xx", p.src[p.at]) >= 0 {
 		p.at++
 	}
+	if hex, ok := strings.CutPrefix(p.src[start:p.at], "0x"); ok && !strings.ContainsAny(hex, "Xx") {
+		return p.bad("a number that JSON does not have") // 0x10 hides nothing
+	}
 	p.scalar(i, kindString, start, p.at)
 	p.nodes[i].flags |= unquoted
 	p.repaired(RepairMaskedNumber)
