@@ -85,9 +85,16 @@ func (c Codes) Find(code string) (Code, bool) {
 	return row, ok
 }
 
+// longestCode is more than any code of a table has. A longer one is no code, and to fold a megabyte
+// of dashes took 50 ms and 50 MB each time.
+const longestCode = 256
+
 // FoldCode is a code as tables are searched: upper case, blanks, "-" and "_" all as "_". Providers
-// write one code as "NOT-SENT", "not-sent" and "Not Sent".
+// write one code as "NOT-SENT", "not-sent" and "Not Sent". What is too long for a code stays as it is.
 func FoldCode(code string) string {
+	if len(code) > longestCode {
+		return code
+	}
 	code = strings.ToUpper(strings.TrimSpace(code))
 	if !strings.ContainsAny(code, " -") {
 		return code
