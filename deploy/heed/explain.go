@@ -183,10 +183,19 @@ func explainLines(ctx context.Context, in io.Reader, out io.Writer, now func() t
 	return errors.Join(w.Flush(), ctx.Err())
 }
 
+// lineEnds are the characters besides \n at which some readers of lines end one (Python's splitlines);
+// in JSON they can only stand in strings.
+var lineEnds = strings.NewReplacer("\u0085", `\u0085`, "\u2028", `\u2028`, "\u2029", `\u2029`)
+
 func writeReply(w *bufio.Writer, r reply) error {
-	enc := json.NewEncoder(w)
+	var b strings.Builder
+	enc := json.NewEncoder(&b)
 	enc.SetEscapeHTML(false)
-	return enc.Encode(r)
+	if err := enc.Encode(r); err != nil {
+		return err
+	}
+	_, err := lineEnds.WriteString(w, b.String())
+	return err
 }
 
 func explainLine(line []byte, now func() time.Time) reply {

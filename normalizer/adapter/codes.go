@@ -86,9 +86,6 @@ const longestCode = 256
 
 // Find is the row of a code.
 func (c Codes) Find(code string) (Code, bool) {
-	if len(code) > longestCode {
-		return Code{}, false
-	}
 	row, ok := c.rows[FoldCode(code)]
 	return row, ok
 }
@@ -102,9 +99,9 @@ func (c Codes) Or(more Codes) Codes {
 
 // FoldCode is a code as tables are searched: upper case, blanks, "-" and "_" all as "_". Providers
 // write one code as "NOT-SENT", "not-sent" and "Not Sent". The minus of a number is its sign:
-// Telesign's -10001 is another code than 10001.
+// Telesign's -10001 is another code than 10001. What is too long for a code stays as it is.
 func FoldCode(code string) string {
-	if folded(code) {
+	if len(code) > longestCode || folded(code) {
 		return code
 	}
 	code = strings.ToUpper(strings.TrimSpace(code))

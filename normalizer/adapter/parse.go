@@ -29,7 +29,7 @@ const (
 // node is one JSON value on the tape: a container is followed by its members, and next is the
 // index after its last one. Offsets instead of strings keep it at 28 bytes.
 type node struct {
-	nameAt, nameLen uint32 // without quotes
+	nameAt, nameLen uint32 // without quotes; of an escaped name in View.names
 	textAt, textLen uint32 // scalars: string without quotes, number or literal as written; objects: see mayHave
 	next, parent    uint32
 	kind            kind
@@ -55,6 +55,8 @@ const (
 	unquoted // a masked number
 	taken
 	item
+	overfull // around the items in it stands more than each of them may carry
+	wide     // an object of many members, which are found by View.byName
 )
 
 // nameBit is the bit of 64 that a name sets in its object.
@@ -70,7 +72,7 @@ func nameBit(name string) uint64 {
 func (n *node) mayHave(bit uint64) bool { return (uint64(n.textAt)<<32|uint64(n.textLen))&bit != 0 }
 
 // names is how many bits the names of an object's members have set: as many as there are members,
-// and no two of them have one name (of 64 or more it says nothing: an escaped name sets all).
+// and no two of them have one name.
 func (n *node) names() int { return bits.OnesCount32(n.textAt) + bits.OnesCount32(n.textLen) }
 
 // has notes a member's name in its object.
@@ -79,12 +81,17 @@ func (n *node) has(bit uint64) {
 	n.textLen |= uint32(bit)
 }
 
+// many members are found by an index instead of by a look at each: an object of one name 60,000
+// times is asked for dozens of names, and for each of its items.
+const many = 64
+
 // parser reads JSON (RFC 8259) onto a tape, strictly but for the repairs. One pass, no look-back:
 // linear in the body.
 type parser struct {
 	src     string
 	at      int
 	nodes   []node
+	names   []byte // those that held escapes
 	repairs []string
 }
 
@@ -104,6 +111,10 @@ func (p *parser) parse() *Failure {
 		return p.bad("something follows the value")
 	}
 	return nil
+}
+
+func tooManyValues() *Failure {
+	return &Failure{Index: WholeCallback, Class: TooLarge, Message: fmt.Sprintf("the body holds more than %d values", MaxValues)}
 }
 
 func (p *parser) bad(what string) *Failure {
@@ -141,7 +152,7 @@ func (p *parser) peek() byte {
 // value reads the value at p.at; depth is its own, from 1. The caller has appended nothing yet.
 func (p *parser) value(parent uint32, depth int) *Failure {
 	if len(p.nodes) >= MaxValues {
-		return &Failure{Index: WholeCallback, Class: TooLarge, Message: fmt.Sprintf("the body holds more than %d values", MaxValues)}
+		return tooManyValues()
 	}
 	i := len(p.nodes)
 	p.nodes = append(p.nodes, node{parent: parent})
@@ -187,9 +198,12 @@ func (p *parser) container(i, depth int, open byte) *Failure {
 		p.at++
 		return nil
 	}
-	for {
+	for members := 1; ; members++ {
 		if f := p.member(uint32(i), depth, k); f != nil {
 			return f
+		}
+		if members == many+1 {
+			p.nodes[i].flags |= wide
 		}
 		valueEnd := p.at
 		p.space()
@@ -251,17 +265,19 @@ func (p *parser) member(parent uint32, depth int, k kind) *Failure {
 	}
 	n := &p.nodes[i]
 	n.nameAt, n.nameLen = uint32(start), uint32(end-start)
-	if end > start && (blankOrWide(p.src[start]) || blankOrWide(p.src[end-1])) {
-		name := p.src[start:end]
+	name := p.src[start:end]
+	switch {
+	case escaped: // unescaped here, once, for a name is looked at many times
+		name = strings.TrimSpace(unescape(name))
+		n.flags |= escapedName
+		n.nameAt, n.nameLen = uint32(len(p.names)), uint32(len(name))
+		p.names = append(p.names, name...)
+	case name != "" && (blankOrWide(name[0]) || blankOrWide(name[len(name)-1])):
 		trimmed := strings.TrimSpace(name) // "sender_id " is documented (Telesign)
 		n.nameAt, n.nameLen = uint32(start+strings.Index(name, trimmed)), uint32(len(trimmed))
+		name = trimmed
 	}
-	bit := nameBit(p.src[n.nameAt : n.nameAt+n.nameLen])
-	if escaped {
-		n.flags |= escapedName
-		bit = 1<<64 - 1 // whatever it is called
-	}
-	p.nodes[parent].has(bit)
+	p.nodes[parent].has(nameBit(name))
 	return nil
 }
 
@@ -368,6 +384,9 @@ func (p *parser) number(i int) *Failure {
 func (p *parser) masked(i, start int) *Failure {
 	for p.at < len(p.src) && p.at-start < 32 && strings.IndexByte("0123456789Xx", p.src[p.at]) >= 0 {
 		p.at++
+	}
+	if hex, ok := strings.CutPrefix(p.src[start:p.at], "0x"); ok && !strings.ContainsAny(hex, "Xx") {
+		return p.bad("a number that JSON does not have") // 0x10 hides nothing
 	}
 	p.scalar(i, kindString, start, p.at)
 	p.nodes[i].flags |= unquoted

@@ -3,6 +3,7 @@ package adapter
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"runtime"
 	"strings"
 	"testing"
@@ -38,6 +39,8 @@ func TestJSONIsReadStrictlyButForTheRepairs(t *testing.T) {
 		{"more behind", `{"a":1}}`, "", ""},
 		{"leading zero", `{"a":0123}`, "", ""},
 		{"masked from the start", `{"a":XX12}`, "", ""},
+		{"masked after a 0", `{"a":0XXXXX12}`, `{"a":"0XXXXX12"}`, "masked_number"},
+		{"hexadecimal", `{"a":0x10}`, "", ""},
 		{"raw line break", "{\"a\":\"x\ny\"}", "", ""},
 		{"single quotes", `{'a':1}`, "", ""},
 		{"bare word", `{"a":yes}`, "", ""},
@@ -164,6 +167,59 @@ func TestWhatIsNoTextIsNotTaken(t *testing.T) {
 	}
 	if got, want := string(v.Rest(root)), `{"postback":{"flow":7},"ids":["a"],"label":{"text":"x"}}`; got != want {
 		t.Errorf("left %s, want %s", got, want)
+	}
+}
+
+// A wide object is read by an index, and its double names by another way than a narrow one's: both
+// say the same.
+func TestWideObjectsAreAsNarrowOnes(t *testing.T) {
+	for _, names := range []int{1, many - 4, many * 2} {
+		var b, want strings.Builder
+		b.WriteString(`{" a ":1,"\u0061":2,"a#1":3`)
+		want.WriteString(`{"a#2":1,"a#3":2,"a#1":3`)
+		for i := range names {
+			fmt.Fprintf(&b, `,"n%d":%d`, i, i)
+			fmt.Fprintf(&want, `,"n%d":%d`, i, i)
+		}
+		b.WriteString(`,"a":4}`)
+		want.WriteString(`,"a":4}`)
+		v, f := parseView(b.String())
+		if f != nil {
+			t.Fatal(f)
+		}
+		root := v.Root()
+		if got := root.Get("a").Text() + root.Get("a#1").Text() + root.Get("n0").Text(); got != "430" || root.Get("b").Present() {
+			t.Errorf("%d names: got %s of the members", names, got)
+		}
+		if got := string(v.Rest(root)); got != want.String() {
+			t.Errorf("%d names: got  %s\nwant %s", names, got, want.String())
+		}
+	}
+}
+
+// An envelope that is too much for every item is given to the first, wherever the items stand in it.
+func TestAWideEnvelopeIsGivenOnce(t *testing.T) {
+	wide := strings.Repeat(`"x":1,`, 2*maxVisits)
+	for _, body := range []string{
+		`{` + wide + `"list":[{"a":1},{"a":2},{"a":3}]}`,
+		`{"list":[{"a":1},{"a":2},{"a":3}],` + wide + `"z":{}}`,
+		`{` + wide + `"deep":{"list":[{"a":1},{"a":2},{"a":3}]}}`,
+		`{"deep":{` + wide + `"list":[{"a":1},{"a":2},{"a":3}]}}`,
+	} {
+		v, f := parseView(body)
+		if f != nil {
+			t.Fatal(f)
+		}
+		items := v.Root().Path("list").Items()
+		if len(items) == 0 {
+			items = v.Root().Path("deep.list").Items()
+		}
+		for i, item := range items {
+			got := string(v.Rest(item))
+			if i == 0 && len(got) < len(wide) || i > 0 && got != fmt.Sprintf(`{"a":%d}`, i+1) {
+				t.Errorf("item %d of %.40s…: %d bytes, %.80s", i, body, len(got), got)
+			}
+		}
 	}
 }
 

@@ -6,9 +6,13 @@ import (
 	"strconv"
 )
 
-// maxShared bounds what an envelope adds to each of its items: beyond it only the first item
-// carries the envelope's members, so that output stays linear in the callback.
-const maxShared = 4 << 10
+// What an envelope adds to each of its items is bounded: where it is longer than maxShared bytes, or
+// takes a look at more than maxVisits values, only the first item carries it, so that time and
+// output stay linear in the callback (1,024 items by 4 KiB are 4 MiB, at most).
+const (
+	maxShared = 4 << 10
+	maxVisits = 4 << 10
+)
 
 // usualRest is more bytes than most items leave.
 const usualRest = 160
@@ -22,7 +26,8 @@ func (v *View) Rest(n Node, with ...Node) json.RawMessage {
 	if n.v != v || v == nil {
 		return nil
 	}
-	r := rest{View: v}
+	r := rest{View: v, visits: maxVisits, bytes: maxShared}
+	heavy := false
 	for _, w := range with {
 		if w.v == v {
 			r.with = append(r.with, w.i)
@@ -31,30 +36,64 @@ func (v *View) Rest(n Node, with ...Node) json.RawMessage {
 	var path []uint32 // from n up to the root's child; empty: n is the root
 	for i := n.i; i != 0; i = v.nodes[i].parent {
 		path = append(path, i)
+		heavy = heavy || v.nodes[v.nodes[i].parent].flags&overfull != 0
 	}
 	from := uint32(0)
 	if len(path) > 0 && v.nodes[0].kind == kindArray { // a list of callbacks: the item stands alone
 		from, path = path[len(path)-1], path[:len(path)-1]
 	}
-	b, left := r.appendRest(make([]byte, 0, min(len(v.src), usualRest)), from, path)
-	if !left {
+	if len(path) == 0 || heavy { // nothing is around it, or nothing that it has to carry
+		return r.whole(n.i, nil, usualRest)
+	}
+	b, left := r.appendRest(v.scratch[:0], from, path)
+	v.scratch = b[:0]
+	switch {
+	case r.over && v.sharedGiven:
+		return r.whole(n.i, nil, usualRest)
+	case r.over:
+		v.sharedGiven = true
+		return r.whole(from, path, maxShared)
+	case !left:
 		return nil
 	}
-	if len(path) > 0 && len(b) > maxShared {
-		own, _ := r.appendRest(nil, n.i, nil)
-		if len(b)-len(own) > maxShared {
-			if v.sharedGiven {
-				return own
-			}
-			v.sharedGiven = true
-		}
+	return slices.Clone(b)
+}
+
+// whole is what is left of node i, however much it is.
+func (v *rest) whole(i uint32, path []uint32, usual int) json.RawMessage {
+	v.over, v.unbounded = false, true
+	b, left := v.appendRest(make([]byte, 0, min(len(v.src), usual)), i, path)
+	if !left {
+		return nil
 	}
 	return b
 }
 
+// rest writes what is left for one item.
 type rest struct {
 	*View
 	with []uint32
+
+	inside        bool   // within the item, whose own values cost nothing
+	at            uint32 // the innermost container of the way to the item that was entered
+	visits, bytes int    // what the envelope may still take
+	over          bool   // it took more: what was written is worth nothing
+	unbounded     bool
+}
+
+// visit counts a look at a value of the envelope, and what was written for it; false when it is
+// more than an envelope may take.
+func (v *rest) visit(written int) bool {
+	if v.inside || v.unbounded {
+		return true
+	}
+	v.visits--
+	v.bytes -= written
+	if !v.over && (v.visits < 0 || v.bytes < 0) {
+		v.over = true
+		v.nodes[v.at].flags |= overfull // so is what is around the other items in it
+	}
+	return !v.over
 }
 
 // another says that c is an item of its own, which is none of this one's business.
@@ -73,6 +112,8 @@ func (v *rest) appendRest(b []byte, i uint32, path []uint32) ([]byte, bool) {
 		return v.appendMembers(b, i, path)
 	case d.kind == kindArray:
 		return v.appendElements(b, i, path)
+	case !v.visit(int(d.textLen)):
+		return b, false
 	case d.flags&unquoted != 0:
 		return appendQuoted(b, v.src[d.textAt:d.textAt+d.textLen]), true
 	case d.kind == kindString:
@@ -81,12 +122,26 @@ func (v *rest) appendRest(b []byte, i uint32, path []uint32) ([]byte, bool) {
 	return append(b, v.src[d.textAt:d.textAt+d.textLen]...), true
 }
 
+// appendWay is appendRest for c, which is on the way to the item, within the container at.
+func (v *rest) appendWay(b []byte, c uint32, path []uint32, at uint32) ([]byte, bool) {
+	v.inside = len(path) == 0
+	b, left := v.appendRest(b, c, path)
+	v.inside, v.at = false, at
+	return b, left
+}
+
 func (v *rest) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
 	start := len(b)
 	b = append(b, '{')
 	doubles := v.doubles(i)
+	if len(path) > 0 {
+		v.at = i
+	}
 	left := v.nodes[i].next == i+1
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
+		if !v.visit(int(v.nodes[c].nameLen) + len(`"":,`)) {
+			return b[:start], false
+		}
 		var down []uint32
 		if len(path) > 0 && path[len(path)-1] == c {
 			down = path[:len(path)-1]
@@ -97,14 +152,18 @@ func (v *rest) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
 		if left && b[len(b)-1] != '{' {
 			b = append(b, ',')
 		}
-		if name, ok := doubles[c]; ok {
-			b = appendQuoted(b, name)
-		} else {
-			b = appendQuoted(b, v.name(c))
+		b = appendQuoted(b, v.name(c))
+		if nth, ok := doubles[c]; ok {
+			b = append(strconv.AppendUint(append(b[:len(b)-1], '#'), uint64(nth), 10), '"')
 		}
 		b = append(b, ':')
 		var kept bool
-		if b, kept = v.appendRest(b, c, down); !kept {
+		if down != nil {
+			b, kept = v.appendWay(b, c, down, i)
+		} else {
+			b, kept = v.appendRest(b, c, nil)
+		}
+		if !kept {
 			b = b[:mark]
 			continue
 		}
@@ -121,12 +180,15 @@ func (v *rest) appendElements(b []byte, i uint32, path []uint32) ([]byte, bool) 
 	b = append(b, '[')
 	left := v.nodes[i].next == i+1
 	if len(path) > 0 { // the way to the item: never a look at its siblings
-		if b, left = v.appendRest(b, path[len(path)-1], path[:len(path)-1]); !left {
+		if b, left = v.appendWay(b, path[len(path)-1], path[:len(path)-1], i); !left {
 			return b[:start], false
 		}
 		return append(b, ']'), true
 	}
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
+		if !v.visit(0) {
+			return b[:start], false
+		}
 		if v.another(c) {
 			continue
 		}
@@ -147,51 +209,61 @@ func (v *rest) appendElements(b []byte, i uint32, path []uint32) ([]byte, bool) 
 	return append(b, ']'), true
 }
 
-// doubles names the earlier ones of members that stand more than once.
-func (v *View) doubles(i uint32) map[uint32]string {
+// few members are compared with each other instead of in a map.
+const few = 16
+
+// doubles numbers the earlier ones of members that stand more than once: 1 is the first "name#1".
+// It is worked out once for every object, for an envelope is asked for with each of its items.
+func (v *View) doubles(i uint32) map[uint32]uint32 {
+	members := 0
+	for c, end := i+1, v.nodes[i].next; c < end && members <= few; c = v.nodes[c].next {
+		members++
+	}
+	if members < 2 || members <= few && (v.nodes[i].names() == members || !v.hasDoubles(i)) { // by far the most: no map
+		return nil
+	}
+	if known, ok := v.numbered[i]; ok {
+		return known
+	}
+	if v.numbered == nil {
+		v.numbered = map[uint32]map[uint32]uint32{}
+	}
+	v.numbered[i] = v.numberDoubles(i)
+	return v.numbered[i]
+}
+
+func (v *View) numberDoubles(i uint32) map[uint32]uint32 {
+	last := v.byName(i)
 	members := 0
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
 		members++
 	}
-	if members < 2 || members < 64 && v.nodes[i].names() == members {
-		return nil
-	}
-	if members <= 16 && !v.hasDoubles(i) { // by far the most: no map
-		return nil
-	}
-	last := make(map[string]uint32, members)
-	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
-		last[v.name(c)] = c
-	}
 	if len(last) == members {
 		return nil
 	}
-	renamed := map[uint32]string{}
-	count := map[string]int{}
+	numbers := make(map[uint32]uint32, members-len(last))
+	count := map[string]uint32{}
+	var other []byte
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
 		name := v.name(c)
 		if last[name] == c {
 			continue
 		}
-		for {
+		for used := true; used; { // the body may hold a "name#1" of its own
 			count[name]++
-			other := name + "#" + strconv.Itoa(count[name])
-			if _, used := last[other]; !used {
-				renamed[c] = other
-				break
-			}
+			other = strconv.AppendUint(append(append(other[:0], name...), '#'), uint64(count[name]), 10)
+			_, used = last[string(other)]
 		}
+		numbers[c] = count[name]
 	}
-	return renamed
+	return numbers
 }
 
 func (v *View) hasDoubles(i uint32) bool {
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
 		for o := v.nodes[c].next; o < end; o = v.nodes[o].next {
-			if v.nodes[c].nameLen == v.nodes[o].nameLen || (v.nodes[c].flags|v.nodes[o].flags)&escapedName != 0 {
-				if v.name(c) == v.name(o) {
-					return true
-				}
+			if v.nodes[c].nameLen == v.nodes[o].nameLen && v.name(c) == v.name(o) {
+				return true
 			}
 		}
 	}

@@ -39,8 +39,17 @@ func (n Node) TakeUser(raw Raw, channel schemas.Channel, names ...string) *schem
 // maxAddress is the longest e-mail address there is (RFC 5321 §4.5.3.1: 64 + 1 + 255).
 const maxAddress = 320
 
+// maskSigns stand for digits that a provider, or a page that shows one, hides.
+const maskSigns = "Xx*#•●∙·…█■"
+
 // masked says whether s is a number of which digits were masked, or the "[email protected]" that
 // web pages show for an address.
 func masked(s string) bool {
-	return strings.ContainsAny(s, "Xx*") && strings.Trim(s, "0123456789Xx*#+-() ") == "" || strings.HasPrefix(s, "[email")
+	rest := strings.Trim(strings.Map(func(r rune) rune {
+		if '0' <= r && r <= '9' || strings.ContainsRune("+-()./ ", r) {
+			return -1
+		}
+		return r
+	}, s), maskSigns)
+	return rest == "" && strings.ContainsAny(s, maskSigns) || strings.HasPrefix(s, "[email")
 }

@@ -75,6 +75,9 @@ func ParseTime(s, zone string) (t time.Time, naive, ok bool) {
 	}
 	s = colonFraction(s)
 	for _, layout := range zoned {
+		if !begins(layout, s) {
+			continue
+		}
 		if t, err := time.Parse(layout, s); err == nil {
 			if _, offset := t.Zone(); offset == 0 && foreignZone(layout, s) {
 				return time.Time{}, false, false // an abbreviation whose offset nobody knows
@@ -83,14 +86,37 @@ func ParseTime(s, zone string) (t time.Time, naive, ok bool) {
 		}
 	}
 	for _, layout := range unzoned {
-		if _, err := time.Parse(layout, s); err != nil {
+		if !begins(layout, s) {
 			continue
 		}
-		t, _ := time.Parse(layout, s)
-		return local(t, zone), true, sane(t)
+		if t, err := time.Parse(layout, s); err == nil {
+			return local(t, zone), true, sane(t)
+		}
 	}
 	return time.Time{}, false, false
 }
+
+// begins says whether s has what every text of the layout has: a digit or a letter at its start, and
+// the signs of the date after it. To try a layout in vain takes 0.2 µs and 100 bytes.
+func begins(layout, s string) bool {
+	if s == "" || isDigit(layout[0]) != isDigit(s[0]) {
+		return false
+	}
+	if !isDigit(s[0]) {
+		return true
+	}
+	for i := 4; i < 11 && i < len(layout); i++ {
+		if isDigit(layout[i]) {
+			continue
+		}
+		if i >= len(s) || s[i] != layout[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
 // dashed reads 2006-01-02 15:04:05, also with T between: by far the most times without a zone. It
 // takes a tenth of what trying the layouts takes.

@@ -9,7 +9,11 @@ import (
 	"testing"
 
 	"github.com/heedhq/heed/normalizer/providers"
+	"github.com/heedhq/heed/normalizer/providers/providertest"
 )
+
+// TestIDsOfAllProvidersTogether proves "same in, same out" (design I5) over every case there is.
+func TestIDsOfAllProvidersTogether(t *testing.T) { providertest.Together(t, providers.All()) }
 
 // TestAllNamesEveryFolder: a provider that is written and not listed would be dead code.
 func TestAllNamesEveryFolder(t *testing.T) {

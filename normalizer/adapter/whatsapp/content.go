@@ -2,6 +2,7 @@ package whatsapp
 
 import (
 	"strconv"
+	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
 	"github.com/heedhq/heed/schemas"
@@ -9,12 +10,18 @@ import (
 
 // Content is what a message object says, and takes it from there.
 func Content(n adapter.Node) *schemas.Content {
-	kind := n.Get("type").Text()
-	body := n.Get(kind)
+	kind := strings.ToLower(n.Get("type").Text())
+	if kind == "" && n.Get("text").Says() {
+		kind = "text"
+	}
+	body := n.First(kind, n.Get("type").Text())
 	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: n.Get("context", "id").Text()}
 	switch kind {
 	case "text":
 		c.Type, c.Text = schemas.ContentText, takeText(body, "body")
+		if body.IsString() {
+			c.Text = schemas.Text(body.Taken().Verbatim())
+		}
 	case "image", "audio", "voice", "video", "document", "gif":
 		c.Type, c.Text = schemas.ContentMedia, takeText(body, "caption")
 		c.Media = []schemas.Media{TakeMedia(body)}
@@ -62,7 +69,8 @@ func interactive(c *schemas.Content, n adapter.Node) {
 	}
 }
 
-// takeText is a text as the person wrote it.
+// takeText is a text as the person wrote it, be it "<stop>", which elsewhere is a variable that
+// was not replaced.
 func takeText(n adapter.Node, names ...string) schemas.Text {
 	return schemas.Text(n.TakeVerbatim(names...))
 }

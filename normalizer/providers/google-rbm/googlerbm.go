@@ -10,6 +10,7 @@ import (
 	_ "embed"
 	"encoding/base64"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -49,33 +50,36 @@ func (r *RBM) Adapt(raw adapter.Raw) adapter.Result {
 	envelope := root.Get("message")
 	data := envelope.Get("data")
 	if !data.Says() {
-		it := r.event(raw, root, "")
+		it := r.event(raw, root, adapter.Node{})
 		v.Finish(&it, root)
 		return adapter.Result{Items: []adapter.Item{it}}
 	}
-	inner, failure := decode(data.Taken().Text())
-	if failure != nil {
-		return adapter.Result{Failures: []adapter.Failure{*failure}}
+	n := data.JSON() // a push without Pub/Sub's wrapping has the event itself there
+	if n.IsString() {
+		inner, failure := decode(data.Text())
+		if failure != nil {
+			return adapter.Result{Failures: []adapter.Failure{*failure}}
+		}
+		if n, failure = inner.Object(); failure != nil {
+			return adapter.Result{Failures: []adapter.Failure{*failure}}
+		}
 	}
-	n, failure := inner.Object()
-	if failure != nil {
-		return adapter.Result{Failures: []adapter.Failure{*failure}}
+	it := r.event(raw, n, envelope)
+	if n == data { // within the same view: what was not taken stays where it is
+		v.Finish(&it, root)
+		return adapter.Result{Items: []adapter.Item{it}}
 	}
-	it := r.event(raw, n, envelope.First("publishTime", "publish_time").Text())
-	inner.Finish(&it, n)
+	data.Taken()
+	n.View().Finish(&it, n)
 	it.Data.ProviderData = around(v.Rest(root), it.Data.ProviderData)
+	it.Data.Repaired = slices.Concat(v.Repaired, it.Data.Repaired)
 	return adapter.Result{Items: []adapter.Item{it}}
 }
 
+// decode reads base64 of either alphabet, padded or not, in one line or in several.
 func decode(data string) (*adapter.View, *adapter.Failure) {
-	encoding := base64.StdEncoding
-	if strings.ContainsAny(data, "-_") {
-		encoding = base64.URLEncoding
-	}
-	if !strings.HasSuffix(data, "=") {
-		encoding = encoding.WithPadding(base64.NoPadding)
-	}
-	b, err := encoding.DecodeString(data)
+	data = strings.TrimRight(strings.NewReplacer("-", "+", "_", "/", " ", "").Replace(data), "=")
+	b, err := base64.RawStdEncoding.DecodeString(data) // which passes line breaks by
 	if err != nil {
 		return nil, &adapter.Failure{Index: adapter.WholeCallback, Class: adapter.Malformed, Message: "message.data is not base64"}
 	}
@@ -97,7 +101,7 @@ func around(envelope, event json.RawMessage) json.RawMessage {
 	return append(b, event[1:]...)
 }
 
-func (r *RBM) event(raw adapter.Raw, n adapter.Node, published string) adapter.Item {
+func (r *RBM) event(raw adapter.Raw, n, envelope adapter.Node) adapter.Item {
 	it := adapter.Item{Kind: schemas.MessageReceived, Channel: schemas.RCS}
 	it.Data.MessageID = n.Take("messageId")
 	it.Data.EventID = n.Take("eventId")
@@ -108,26 +112,41 @@ func (r *RBM) event(raw adapter.Raw, n adapter.Node, published string) adapter.I
 	if sent := n.Get("sendTime").Text(); sent != "" {
 		it.At(raw, sent, "")
 	} else {
-		it.At(raw, published, "")
+		it.At(raw, envelope.First("publishTime", "publish_time").Text(), "")
 	}
-	switch kind := n.Get("eventType"); {
-	case adapter.FoldCode(kind.Text()) == "SUBSCRIBE": // exact: a false opt-in is worse than one that is missed
+	aboutNobody := it.Data.MessageID == "" && !n.First("senderPhoneNumber", "phoneNumber").Says()
+	switch kind, code := n.Get("eventType"), adapter.FoldCode(n.Get("eventType").Text()); {
+	case code == "SUBSCRIBE": // exact: a false opt-in is worse than one that is missed
 		it.Kind = schemas.UserOptedIn
 		it.Data.Consent = act(schemas.OptIn, it.Data.Business)
-	case strings.HasPrefix(adapter.FoldCode(kind.Text()), "UNSUBSCRIBE"):
+	case strings.HasPrefix(code, "UNSUBSCRIBE"):
 		it.Kind = schemas.UserOptedOut
 		it.Data.Consent = act(schemas.OptOut, it.Data.Business)
-	case kind.Text() == "IS_TYPING":
+	case code == "IS_TYPING":
 		it.Kind = schemas.UserTyping
-	case kind.Says() && it.Data.User == nil && it.Data.MessageID == "" && !n.Get("senderPhoneNumber").Says():
-		it.Kind = schemas.AccountNotice // an agent's launch state
+	case aboutNobody && (kind.Says() || platform(n, envelope)):
+		it.Kind = schemas.AccountNotice
 		it.Data.Status = &schemas.Status{Code: kind.Taken().Text()}
+		if !kind.Says() {
+			it.Data.Status.Code = n.First("newLaunchState").Taken().Text()
+		}
+		if it.Data.Status.Code == "" {
+			it.Data.Status.Code = envelope.Get("attributes").First("event_type", "type").Text()
+		}
+		it.Data.Status.Description = n.Get("comment").Text()
 	case kind.Says():
 		r.codes.SetStatus(&it, kind.Taken().Text(), "", kind.Text())
 	default:
 		it.Data.Content = content(n)
 	}
 	return it
+}
+
+// platform says whether an event without a type is the platform's about an agent: an
+// AgentLaunchEvent, or what the envelope calls an event of an agent (…_event; a user's message is
+// "message", a user's event "event").
+func platform(n, envelope adapter.Node) bool {
+	return n.First("newLaunchState", "oldLaunchState").Says() || strings.HasSuffix(envelope.Get("attributes", "type").Text(), "_event")
 }
 
 // act is a subscription to the agent or the end of it: what the user taps belongs to one agent.
@@ -143,7 +162,7 @@ func content(n adapter.Node) *schemas.Content {
 	c := &schemas.Content{Type: schemas.ContentUnsupported}
 	response, file := n.Get("suggestionResponse"), n.Get("userFile")
 	switch {
-	case n.Get("text").IsString():
+	case n.Get("text").Says() && !n.Get("text").IsObject():
 		c.Type, c.Text = schemas.ContentText, schemas.Text(n.Get("text").Taken().Verbatim())
 	case response.IsObject():
 		c.Type = schemas.ContentSuggestionReply
@@ -158,11 +177,16 @@ func content(n adapter.Node) *schemas.Content {
 			m.Size = size
 			payload.Get("fileSizeBytes").Taken()
 		}
+		if m == (schemas.Media{}) {
+			break
+		}
 		c.Type, c.Media = schemas.ContentMedia, []schemas.Media{m}
 	case n.Get("location").IsObject():
 		if l := whatsapp.TakeLocation(n.Get("location")); l != nil {
 			c.Type, c.Location = schemas.ContentLocation, l
 		}
+	case n.Get("text").IsString(): // of blanks, or nothing
+		c.Type, c.Text = schemas.ContentText, schemas.Text(n.Get("text").Taken().Verbatim())
 	}
 	return c
 }

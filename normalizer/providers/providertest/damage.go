@@ -3,10 +3,8 @@ package providertest
 import (
 	"bytes"
 	"encoding/json"
-	"math"
 	"math/rand/v2"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -44,7 +42,7 @@ func retries(raw adapter.Raw) map[string]adapter.Raw {
 		if _, err := url.ParseQuery(string(body)); err == nil {
 			all["its fields turned about"] = with(raw.Request.Target, []byte(backwards(string(body))))
 		}
-	case len(body) > 0 && (body[0] == '{' || body[0] == '['):
+	case len(body) > 1 && (body[0] == '{' || body[0] == '[') && body[1] != 0: // not UTF-16
 		all["white space before it"] = with(raw.Request.Target, append([]byte("\n  "), body...))
 	}
 	return all
@@ -161,66 +159,6 @@ func holds(t testing.TB, a adapter.Adapter, raw adapter.Raw) {
 			t.Fatalf("provider_data of item %d are not JSON: %q of %q", i, p, raw.Request.Append(nil))
 		}
 	}
-}
-
-// The bars for a hostile callback of 1 MiB: 50 ms on a free machine, here with room for a busy one.
-const (
-	hostile     = 1 << 20
-	hostileTime = 250 * time.Millisecond
-	hostileFold = 64
-)
-
-// survivesSize blows the callback up to 1 MiB: one long text, or the elements of its list over and
-// over. It is answered in linear time and memory.
-func (c *Case) survivesSize(t *testing.T, a adapter.Adapter) {
-	if !json.Valid(c.Raw.Request.Body) {
-		return
-	}
-	for name, body := range blownUp(c.Raw.Request.Body) {
-		raw := c.Raw
-		raw.Request.Body = body
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		spent := fastest(3, func() { a.Adapt(raw) })
-		runtime.ReadMemStats(&after)
-		if spent > hostileTime {
-			t.Errorf("%s of 1 MiB takes %v", name, spent)
-		}
-		if fold := (after.TotalAlloc - before.TotalAlloc) / 3 / uint64(len(body)); fold > hostileFold {
-			t.Errorf("%s of 1 MiB takes %d times its size in memory", name, fold)
-		}
-	}
-}
-
-// fastest is the shortest of n runs: what the work takes, without what else the machine does.
-func fastest(n int, work func()) time.Duration {
-	best := time.Duration(math.MaxInt64)
-	for range n {
-		start := time.Now()
-		work()
-		best = min(best, time.Since(start))
-	}
-	return best
-}
-
-func blownUp(body []byte) map[string][]byte {
-	all := map[string][]byte{}
-	if i := bytes.LastIndex(body, []byte(`":"`)); i >= 0 {
-		i += len(`":"`)
-		all["a long text"] = slices.Concat(body[:i], bytes.Repeat([]byte("9"), hostile), body[i:])
-	} else if i := bytes.LastIndex(body, []byte(`": "`)); i >= 0 {
-		i += len(`": "`)
-		all["a long text"] = slices.Concat(body[:i], bytes.Repeat([]byte("9"), hostile), body[i:])
-	}
-	if open := bytes.IndexByte(body, '['); open >= 0 {
-		var first json.RawMessage
-		d := json.NewDecoder(bytes.NewReader(body[open+1:]))
-		if d.Decode(&first) == nil {
-			more := append(bytes.Clone(first), ',')
-			all["a long list"] = slices.Concat(body[:open+1], bytes.Repeat(more, hostile/len(more)), body[open+1:])
-		}
-	}
-	return all
 }
 
 // Fuzz lets the fuzzer loose on the adapter, seeded with the cases.

@@ -44,9 +44,11 @@ type Case struct {
 }
 
 // Cases reads the cases of the provider's folder, which is the test's working directory.
-func Cases(t testing.TB, a adapter.Adapter) []Case {
+func Cases(t testing.TB, a adapter.Adapter) []Case { return casesIn(t, ".", a) }
+
+func casesIn(t testing.TB, folder string, a adapter.Adapter) []Case {
 	t.Helper()
-	dirs, err := filepath.Glob("testdata/*/request.http")
+	dirs, err := filepath.Glob(filepath.Join(folder, "testdata/*/request.http"))
 	if err != nil || len(dirs) == 0 {
 		t.Fatalf("no case: testdata/<case>/request.http (%v)", err)
 	}
@@ -85,16 +87,18 @@ func Cases(t testing.TB, a adapter.Adapter) []Case {
 func Run(t *testing.T, a adapter.Adapter) {
 	cases := Cases(t, a)
 	judge := schematest.New(t)
+	blown := map[string]bool{}
 	for _, c := range cases {
 		t.Run(c.Name, func(t *testing.T) {
 			c.golden(t, a)
 			c.valid(t, a, judge)
 			c.sameAgain(t, a)
 			c.survivesDamage(t, a)
-			c.survivesSize(t, a)
+			c.survivesSize(t, a, blown)
 			c.clean(t, a)
 		})
 	}
+	t.Run("hostile", func(t *testing.T) { bearsTheWorst(t, a) })
 	t.Run("ids", func(t *testing.T) { distinct(t, a, cases) })
 	t.Run("README", func(t *testing.T) { readme(t, cases) })
 }
@@ -229,6 +233,46 @@ func distinct(t *testing.T, a adapter.Adapter, cases []Case) {
 			seen[e.Source+" "+e.ID] = c.Name
 		}
 	}
+}
+
+// Together holds all cases of all providers, each in a folder of its name, against each other (design
+// I5): a callback that comes again gives the ids of the first, and of all the events there are no
+// two that say different things share source and id. Ids of two providers differ even without the
+// source.
+func Together(t *testing.T, all []adapter.Adapter) {
+	type event struct {
+		provider, at string // the case
+		data         []byte
+	}
+	seen := map[string]event{}
+	events := 0
+	for _, a := range all {
+		for _, c := range casesIn(t, a.Provider(), a) {
+			at := a.Provider() + "/" + c.Name
+			first := ids(a, c.Raw)
+			for name, raw := range retries(c.Raw) {
+				if diff := cmp.Diff(first, ids(a, raw)); diff != "" {
+					t.Errorf("%s: a retry with %s gives other ids (-first +retry):\n%s", at, name, diff)
+				}
+			}
+			outs, _, _ := understood(a, c.Raw)
+			events += len(outs)
+			for i := range outs {
+				e := &outs[i].Event
+				one := event{a.Provider(), at, e.Data}
+				for _, key := range []string{e.Source + " " + e.ID, e.ID} {
+					other, twice := seen[key]
+					switch {
+					case !twice:
+						seen[key] = one
+					case other.provider != one.provider, key != e.ID && (other.at != at || !bytes.Equal(other.data, e.Data)):
+						t.Errorf("%s and %s share the id %s", other.at, at, key)
+					}
+				}
+			}
+		}
+	}
+	t.Logf("%d events of %d providers", events, len(all))
 }
 
 // readme: every case stands in the README, with where it is from.

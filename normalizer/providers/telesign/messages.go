@@ -193,10 +193,13 @@ func mmsContent(n adapter.Node) *schemas.Content {
 	if len(texts)+len(links) == 0 {
 		return nil
 	}
-	c := &schemas.Content{Type: schemas.ContentText, Subject: text(n, "subject"), Text: text(n, "text")}
+	c := &schemas.Content{Type: schemas.ContentText, Subject: text(n, "subject")}
+	var all strings.Builder
+	all.WriteString(string(text(n, "text")))
 	for _, part := range texts {
-		c.Text += schemas.Text(part.Taken().Verbatim())
+		all.WriteString(part.Taken().Verbatim())
 	}
+	c.Text = schemas.Text(all.String())
 	for _, link := range links {
 		c.Type = schemas.ContentMedia
 		c.Media = append(c.Media, schemas.Media{URL: link.Text()})
