@@ -43,7 +43,7 @@ func (c *config) declare(v *env.Vars) {
 	v.Size(&c.maxBody, "HEED_INGEST_MAX_BODY", "1MiB", "Largest body of a callback; more is answered 413.")
 	v.Size(&c.maxHeader, "HEED_INGEST_MAX_HEADER", "64KiB", "Largest header of a request; more is answered 431.")
 	v.Size(&c.maxInFlight, "HEED_INGEST_MAX_IN_FLIGHT", "64MiB", "Bytes of callbacks that are being handled at one time; over it the answer is 503 with Retry-After.")
-	v.Int(&c.maxConnections, "HEED_INGEST_MAX_CONNECTIONS", 12000, 1, "Connections at one time; more are closed at once. An idle one costs some 16 KiB.")
+	v.Int(&c.maxConnections, "HEED_INGEST_MAX_CONNECTIONS", 11000, 1, "Connections at one time, and HTTP/2 requests on them beside: each takes a place, of 16 to 20 KiB. A connection without one is closed at once, an HTTP/2 request is answered 503.")
 	v.Duration(&c.headerTimeout, "HEED_INGEST_HEADER_TIMEOUT", 10*time.Second, "How long a request's header may take, and a new connection's first request.")
 	v.Duration(&c.readTimeout, "HEED_INGEST_READ_TIMEOUT", 10*time.Second, "How long a request's header and body may take; then the answer is 408.")
 	v.Duration(&c.idleTimeout, "HEED_INGEST_IDLE_TIMEOUT", 75*time.Second, "How long an idle connection is kept; longer than the idle time of a load balancer in front.")

@@ -58,13 +58,30 @@ func (f *inFlight) hold(n int64) bool {
 
 func (f *inFlight) release(n int64) { f.held.Add(-n) }
 
-// boundedListener closes connections over a number at once: who waits for a free place would
+// places are what clients may hold at one time: a connection has one, and each HTTP/2 request
+// one more, since thousands of those fit on a single connection, at some 14 KiB each.
+type places struct {
+	taken   atomic.Int64
+	refused atomic.Int64
+	max     int64
+}
+
+func (p *places) take() bool {
+	if p.taken.Add(1) > p.max {
+		p.taken.Add(-1)
+		p.refused.Add(1)
+		return false
+	}
+	return true
+}
+
+func (p *places) free() { p.taken.Add(-1) }
+
+// boundedListener closes connections without a place at once: who waits for a free one would
 // wait in the kernel's queue without an answer, and the provider's retry comes sooner than that.
 type boundedListener struct {
 	net.Listener
-	open    atomic.Int64
-	refused atomic.Int64
-	max     int64
+	places *places
 }
 
 // Accept accepts the next connection that has a place.
@@ -74,25 +91,23 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max {
-			return &countedConn{Conn: conn, open: &l.open}, nil
+		if l.places.take() {
+			return &countedConn{Conn: conn, places: l.places}, nil
 		}
-		l.open.Add(-1)
-		l.refused.Add(1)
 		_ = conn.Close()
 	}
 }
 
 type countedConn struct {
 	net.Conn
-	open   *atomic.Int64
+	places *places
 	closed atomic.Bool
 }
 
 // Close closes the connection and frees its place.
 func (c *countedConn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {
-		c.open.Add(-1)
+		c.places.free()
 	}
 	return c.Conn.Close()
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -46,12 +45,12 @@ var (
 )
 
 // Put keeps a message on the disk.
-func (o *overflow) Put(m stream.Message) error {
+func (o *overflow) Put(m stream.Message, until time.Time) error {
 	s := o.open.Load()
 	if s == nil {
 		return errNoSpool
 	}
-	return s.Append(m.Time, encodeMessage(nil, m))
+	return s.Append(m.Time, encodeMessage(nil, m), until)
 }
 
 // Pending says whether anything waits to be drained.
@@ -252,7 +251,7 @@ func (o *overflow) final(r spool.Record, err error) bool {
 		return false
 	}
 	name := filepath.Join(o.dir, "refused-"+strconv.FormatInt(r.Time.UnixNano(), 36)+"-"+strconv.FormatInt(o.aside.Add(1), 36))
-	if writeErr := os.WriteFile(name, r.Data, 0o600); writeErr != nil {
+	if writeErr := spool.WriteFile(name, r.Data); writeErr != nil {
 		o.log.Error("a spooled callback that Kafka refuses can't be put aside", "error", writeErr, "refusal", err)
 		return false
 	}

@@ -202,7 +202,7 @@ func TestRefusedIsPutAside(t *testing.T) {
 	broker := &switchable{refuse: map[string]error{"b": stream.ErrTooLarge}}
 	over := spooling(t, broker, spool.Options{})
 	for _, key := range []string{"a", "b", "c"} {
-		if err := over.Put(stream.Message{Topic: "t", Key: []byte(key), Value: []byte("POST / HTTP/1.1\r\n\r\n" + key), Time: time.Now()}); err != nil {
+		if err := over.Put(stream.Message{Topic: "t", Key: []byte(key), Value: []byte("POST / HTTP/1.1\r\n\r\n" + key), Time: time.Now()}, time.Now().Add(time.Minute)); err != nil {
 			t.Fatal(err)
 		}
 	}

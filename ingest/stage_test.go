@@ -251,6 +251,31 @@ func TestKafkaGoesAndComes(t *testing.T) {
 	}
 }
 
+// TestNothingIsKept: a Kafka that answers and takes nothing, and no spool: callbacks are answered
+// 503, so the replica is unready and says why, until Kafka takes something again.
+func TestNothingIsKept(t *testing.T) {
+	r := start(t, twoEndpoints, "HEED_INGEST_SPOOL_DIR=")
+	if status, page := servicetest.Page(t.Context(), t, r.Running, "/readyz"); status != 200 {
+		t.Errorf("readyz %d %s", status, page)
+	}
+	r.away.Store(true)
+	if status, answer := r.post(t, "open", "{}"); status != 503 {
+		t.Errorf("answer %d %s", status, answer)
+	}
+	eventually(t, "unready", func() bool {
+		status, page := servicetest.Page(t.Context(), t, r.Running, "/readyz")
+		return status == 503 && strings.Contains(page, "Kafka has acknowledged nothing for") && strings.Contains(page, "there is no spool")
+	})
+	r.away.Store(false)
+	eventually(t, "ready again", func() bool {
+		status, _ := servicetest.Page(t.Context(), t, r.Running, "/readyz")
+		return status == 200
+	})
+	if status, answer := r.post(t, "open", "{}"); status != 200 {
+		t.Errorf("answer %d %s", status, answer)
+	}
+}
+
 // TestReload: a good file is taken on SIGHUP and on change, a bad one is not, and shows.
 func TestReload(t *testing.T) {
 	r := start(t, twoEndpoints)

@@ -199,6 +199,16 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// WriteFile writes a file beside the spool, and returns when it is on the disk.
+func WriteFile(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path)))
+}
+
 func syncDir(dir string) error {
 	d, err := os.Open(dir)
 	if err != nil {

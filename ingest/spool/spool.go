@@ -104,17 +104,16 @@ func Open(dir string, o Options) (*Spool, error) {
 // Damaged tells what was found broken when the spool was opened, for the log.
 func (s *Spool) Damaged() []string { return s.damaged }
 
-// patience is how long Append waits for the disk: with the time that Kafka was given before, the
-// provider's answer must not take longer than 2 s.
-const patience = time.Second
-
-// Append puts a record at the end and returns when it is on the disk. data must not be changed
-// afterwards when the failure is ErrSlow.
-func (s *Spool) Append(at time.Time, data []byte) error {
+// Append puts a record at the end and returns when it is on the disk, or when it isn't at the
+// time until: ErrSlow. data must not be changed after that.
+func (s *Spool) Append(at time.Time, data []byte, until time.Time) error {
 	w := &write{record: Record{at, data}, done: make(chan error, 1)}
 	n := frameSize(len(data))
 	s.mu.Lock()
 	switch {
+	case !time.Now().Before(until):
+		s.mu.Unlock()
+		return ErrSlow
 	case s.closed:
 		s.mu.Unlock()
 		return ErrClosed
@@ -130,7 +129,7 @@ func (s *Spool) Append(at time.Time, data []byte) error {
 	s.waiting = append(s.waiting, w)
 	s.mu.Unlock()
 	signal(s.wake)
-	late := time.NewTimer(patience)
+	late := time.NewTimer(time.Until(until))
 	defer late.Stop()
 	select {
 	case err := <-w.done:
