@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/heedhq/heed/ingest/handshake"
 	"github.com/heedhq/heed/internal/env"
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/schemas"
@@ -111,11 +112,14 @@ func (c *config) notes() []string {
 		return nil
 	}
 	var notes []string
-	for _, e := range endpoints {
-		for _, v := range e.Verify {
-			if v.Scheme == schemas.SchemeNone {
-				notes = append(notes, fmt.Sprintf("endpoint %s takes callbacks from anybody who knows its URL (verify: none)", e.Endpoint))
-			}
+	for i := range endpoints {
+		e := &endpoints[i]
+		said := e.Notes()
+		if note := handshake.Note(e); note != "" {
+			said = append(said, note)
+		}
+		for _, note := range said {
+			notes = append(notes, "endpoint "+e.Endpoint+" "+note)
 		}
 	}
 	if c.spoolDir == "" {

@@ -352,8 +352,8 @@ func TestRecord(t *testing.T) {
 // of the record: the normalizer must be able to read what was answered 200.
 func TestTarget(t *testing.T) {
 	for given, want := range map[string]string{
-		"/v1/callbacks/open?text=STOP now&to=1":         "/v1/callbacks/open?text=STOP%20now&to=1",
-		"/v1/callbacks/open?text=\"é\"&x=%zz":           "/v1/callbacks/open?text=\"é\"&x=%zz",
+		"/v1/callbacks/open?text=STOP now&to=1":          "/v1/callbacks/open?text=STOP%20now&to=1",
+		"/v1/callbacks/open?text=\"é\"&x=%zz":            "/v1/callbacks/open?text=\"é\"&x=%zz",
 		"http://elsewhere.example/v1/callbacks/open?a=b": "/v1/callbacks/open?a=b",
 		"/v1/callbacks/%6fpen":                           "/v1/callbacks/%6fpen",
 	} {

@@ -14,6 +14,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/heedhq/heed/ingest/signature"
@@ -83,6 +84,15 @@ func (f *Found) Allowed(tokens []schemas.Secret) bool {
 		}
 	}
 	return len(f.given) > 0
+}
+
+// Note says what an endpoint's owner should know of its handshake, or "".
+func Note(e *schemas.Endpoint) string {
+	required := e.Provider == "meta" || e.Provider == "google-rbm" && !slices.ContainsFunc(e.Verify, func(v schemas.Verify) bool { return v.Scheme == schemas.SchemeGoogleRBM })
+	if required && e.Handshake == nil {
+		return "has no handshake token, so the provider's verification of the URL is refused"
+	}
+	return ""
 }
 
 // maxBody bounds what is looked into: the longest documented challenge has some 200 bytes.
