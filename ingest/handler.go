@@ -146,7 +146,7 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *c
 	body := c.body()
 	done.size = len(body)
 
-	if found, ok := handshake.Of(e.Provider, handshake.Request{Method: r.Method, Query: r.URL.RawQuery, Header: r.Header, Body: body}); ok {
+	if found, ok := handshake.Of(e.Provider, handshake.Request{Method: r.Method, Query: r.URL.RawQuery, Header: r.Header, Body: body, Rate: e.Rate}); ok {
 		return h.shake(w, e, found, done)
 	}
 
