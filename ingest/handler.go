@@ -156,6 +156,7 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *c
 	done.reason = e.verifier.Verify(&signature.Request{Header: r.Header, Peer: peer, Body: body, Time: received})
 	if done.reason != "" {
 		e.tally.reasons[done.reason].Add(1)
+		w.Header()["Www-Authenticate"] = e.challenge
 		return refuse(unproved, http.StatusUnauthorized, "unproved", unprovedDetail(done.reason), 0)
 	}
 
@@ -199,6 +200,7 @@ func (h *handler) shake(w http.ResponseWriter, e *endpoint, found *handshake.Fou
 	if !found.Allowed(e.tokens) {
 		done.outcome, done.status, done.reason = unproved, http.StatusUnauthorized, badToken
 		e.tally.reasons[badToken].Add(1)
+		w.Header()["Www-Authenticate"] = e.challenge
 		schemas.WriteProblem(w, done.status, "unproved", "The handshake needs the endpoint's token.", 0)
 		return done
 	}

@@ -219,6 +219,9 @@ func TestAnswers(t *testing.T) {
 			if c.status >= 400 {
 				checkProblem(t, w)
 			}
+			if asked := w.Header().Get("WWW-Authenticate"); (asked != "") != (c.status == 401) {
+				t.Errorf("WWW-Authenticate: %q beside %d", asked, c.status)
+			}
 			if c.status == 405 && w.Header().Get("Allow") != "GET, HEAD, OPTIONS, POST, PUT" {
 				t.Errorf("Allow: %q", w.Header().Get("Allow"))
 			}
