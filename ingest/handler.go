@@ -252,7 +252,11 @@ func (h *handler) read(r *http.Request, c *call) error {
 	}
 	for {
 		if len(c.buf) == cap(c.buf) {
-			if err := h.grow(c, len(c.buf)); err != nil {
+			more := len(c.buf)
+			if r.ContentLength >= 0 {
+				more = min(more, max(512, int(r.ContentLength)-len(c.body())))
+			}
+			if err := h.grow(c, more); err != nil {
 				return err
 			}
 		}

@@ -50,7 +50,7 @@ func (o *overflow) Put(m stream.Message, until time.Time) error {
 	if s == nil {
 		return errNoSpool
 	}
-	return s.Append(m.Time, encodeMessage(nil, m), until)
+	return s.Append(m.Time, encodeMessage(m), until)
 }
 
 // Pending says whether anything waits to be drained.
@@ -337,7 +337,13 @@ const messageVersion = 1
 
 var errBadMessage = errors.New("the spooled message can't be read")
 
-func encodeMessage(b []byte, m stream.Message) []byte {
+func encodeMessage(m stream.Message) []byte {
+	const number = binary.MaxVarintLen64
+	size := 1 + 4*number + len(m.Topic) + len(m.Key) + len(m.Value)
+	for _, h := range m.Headers {
+		size += 2*number + len(h.Key) + len(h.Value)
+	}
+	b := make([]byte, 0, size) // in one piece: a large callback grown into its place would be there several times
 	put := func(data []byte) {
 		b = binary.AppendUvarint(b, uint64(len(data)))
 		b = append(b, data...)

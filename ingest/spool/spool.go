@@ -156,9 +156,6 @@ func (s *Spool) write() {
 			for _, w := range batch {
 				w.done <- err
 			}
-			if cap(frames) > 4<<20 {
-				frames = nil
-			}
 		}
 		if closed {
 			return
@@ -166,19 +163,18 @@ func (s *Spool) write() {
 	}
 }
 
-// commit writes a batch and syncs it.
+// commit writes a batch and syncs it; frames is scratch.
 func (s *Spool) commit(batch []*write, frames []byte) ([]byte, error) {
-	oldest := batch[0].record.Time
+	oldest, n := batch[0].record.Time, int64(0)
 	for _, w := range batch {
-		frames = appendFrame(frames, w.record)
+		n += frameSize(len(w.record.Data))
 		if w.record.Time.Before(oldest) {
 			oldest = w.record.Time
 		}
 	}
-	n := int64(len(frames))
 	seg, err := s.open(n)
 	if err == nil {
-		err = seg.write(frames)
+		frames, err = seg.write(batch, frames)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

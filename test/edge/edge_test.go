@@ -159,7 +159,11 @@ func (e *edge) load(rate int, stop <-chan struct{}) *ledger {
 }
 
 func (l *ledger) send(client *http.Client, url string, n, person int) {
-	body := fmt.Sprintf(`{"type":"USER_MESSAGE","from":"9199999%05d","n":"%d","pad":"%s"}`, person, n, strings.Repeat("x", 900))
+	l.sendSized(client, url, n, person, 900)
+}
+
+func (l *ledger) sendSized(client *http.Client, url string, n, person, size int) {
+	body := fmt.Sprintf(`{"type":"USER_MESSAGE","from":"9199999%05d","n":"%d","pad":"%s"}`, person, n, strings.Repeat("x", size))
 	began := time.Now()
 	status := 0
 	resp, err := client.Post(url, "application/json", strings.NewReader(body))
@@ -212,7 +216,7 @@ func (e *edge) check(l *ledger) (missing, twice, disorder int) {
 	return missing, twice, disorder
 }
 
-// during runs a load of 200/s while something happens, and for a while after.
+// during runs a load while something happens, and for a while after.
 func (e *edge) during(rate int, happens func()) *ledger {
 	stop := make(chan struct{})
 	done := make(chan *ledger)
@@ -314,8 +318,60 @@ func TestBrokerIsKilled(t *testing.T) {
 	e.drained()
 	missing, twice, disorder := e.check(l)
 	t.Logf("answers %v, longest %s, over 2 s: %d; missing %d, twice %d, out of order %d", l.statuses, l.longest, l.over2s, missing, twice, disorder)
-	if len(l.statuses) != 1 || l.over2s > 0 || missing > 0 || disorder > 0 {
+	if len(l.statuses) != 1 || l.statuses[200] == 0 || l.over2s > 0 || missing > 0 || disorder > 0 {
 		t.Errorf("answers %v, over 2 s: %d, missing %d, out of order %d", l.statuses, l.over2s, missing, disorder)
+	}
+}
+
+// TestLarge: everybody sends bodies of nearly 1 MiB while Kafka hangs: memory stays under 256 MiB,
+// what doesn't fit is answered 503, and what was answered 200 is kept.
+func TestLarge(t *testing.T) {
+	e := start(t, 1)
+	l := &ledger{accepted: map[int]bool{}, statuses: map[int]int{}}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
+	defer client.CloseIdleConnections()
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for c := range 64 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				l.sendSized(client, e.url, (i*64+c)*senders, 0, 1_000_000)
+			}
+		})
+	}
+	most := 0
+	look := func(d time.Duration) {
+		for limit, tick := time.After(d), time.NewTicker(20*time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				most = max(most, memory(e.page("/metrics")))
+			case <-limit:
+				tick.Stop()
+				return
+			}
+		}
+	}
+	look(2 * time.Second)
+	e.cluster.Nodes[0].Stop()
+	look(3 * time.Second)
+	close(stop)
+	wg.Wait()
+	e.cluster.Nodes[0].Continue()
+	e.drained()
+	missing, twice, _ := e.check(l)
+	t.Logf("answers %v, longest %s, resident at most %d MiB; missing %d, twice %d", l.statuses, l.longest, most, missing, twice)
+	if most == 0 || most > 256 || missing > 0 || l.statuses[200] == 0 {
+		t.Errorf("resident at most %d MiB, missing %d, answers %v", most, missing, l.statuses)
+	}
+	for status := range l.statuses {
+		if !slices.Contains([]int{200, 503}, status) {
+			t.Errorf("answers %v", l.statuses)
+		}
 	}
 }
 
