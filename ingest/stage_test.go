@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -308,6 +309,43 @@ func TestReload(t *testing.T) {
 		status, _ := r.post(t, "shut", "{}", "Authorization", "Bearer another-token")
 		return status == 200
 	})
+}
+
+// TestReloadUnderLoad: whatever happens to the file, no callback of an endpoint that stands in
+// every good version meets a moment without it.
+func TestReloadUnderLoad(t *testing.T) {
+	r := start(t, twoEndpoints)
+	good, err := os.ReadFile(r.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	answers := make(chan map[int]int)
+	go func() {
+		codes := map[int]int{}
+		for ctx.Err() == nil {
+			code, _ := r.post(t, "open", "{}")
+			codes[code]++
+		}
+		answers <- codes
+	}()
+	for i := range 20 {
+		version, shows := string(good)+fmt.Sprintf("  - {id: more%d, provider: kaleyra, verify: [{scheme: none}]}\n", i), "heed_ingest_endpoints_stale 0"
+		if i%2 == 1 {
+			version, shows = "endpoints: [", "heed_ingest_endpoints_stale 1"
+		}
+		// By renaming, as ENDPOINTS.md says.
+		write(t, r.file+".new", version)
+		if err := os.Rename(r.file+".new", r.file); err != nil {
+			t.Fatal(err)
+		}
+		r.Reload()
+		eventually(t, "version is looked at", func() bool { return strings.Contains(pageOf(t, r, "/metrics"), shows) })
+	}
+	cancel()
+	if codes := <-answers; len(codes) != 1 || codes[200] == 0 {
+		t.Errorf("answers %v", codes)
+	}
 }
 
 // TestRefusesToStart: everything that is wrong at once, in the operator's words.
