@@ -12,6 +12,9 @@ import (
 	"github.com/heedhq/heed/schemas"
 )
 
+// patient: a busy machine's Kafka is not away, and nothing takes the way round by the disk.
+const patient = "HEED_INGEST_SPOOL_AFTER=1500ms"
+
 // TestFraming: where a request ends is never a matter of taste (RFC 9112 §6, §11.2). What two
 // readers could take for different requests is refused and the connection closed, but for a
 // Content-Length beside chunked, which is chunked. What follows is a request of its own: it is
@@ -49,7 +52,7 @@ func TestFraming(t *testing.T) {
 		{"no host", "POST /v1/callbacks/open HTTP/1.1\r\n\r\n" + next, []int{400}, nil},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			r := start(t, twoEndpoints)
+			r := start(t, twoEndpoints, patient)
 			conn := dial(t, r)
 			if _, err := io.WriteString(conn, c.request); err != nil {
 				t.Fatal(err)

@@ -27,6 +27,7 @@ type handler struct {
 	calls    *calls
 	inFlight inFlight
 	places   places
+	heads    inFlight // of requests whose header is still being read
 	underway underway
 	peers    peers
 	pseudo   *schemas.Pseudonymizer
@@ -47,6 +48,9 @@ const retryAfter = time.Second
 
 // ServeHTTP takes a callback: route, size, read, handshake, verify, keep, answer.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if conn, _ := r.Context().Value(connection{}).(*countedConn); conn != nil {
+		conn.handed()
+	}
 	if r.ProtoMajor < 2 {
 		h.serve(w, r)
 		return

@@ -85,7 +85,7 @@ func TestHTTP2Crowd(t *testing.T) {
 		"answers of an address elsewhere": {"/nowhere", endStream},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := start(t, twoEndpoints, "HEED_INGEST_MAX_CONNECTIONS=4")
+			r := start(t, twoEndpoints, "HEED_INGEST_MAX_CONNECTIONS=4", patient)
 			client := speakHTTP2(t, r, 0)
 			for range 3 { // with the connection: 4 places
 				client.post(c.path, c.flags)
@@ -132,7 +132,7 @@ func TestHTTP2Crowd(t *testing.T) {
 // TestHTTP2Reset: streams that are taken back as soon as they are made (CVE-2023-44487) cost
 // others nothing, and write nothing.
 func TestHTTP2Reset(t *testing.T) {
-	r := start(t, twoEndpoints)
+	r := start(t, twoEndpoints, patient)
 	client := speakHTTP2(t, r, 65535)
 	go func() { _, _ = io.Copy(io.Discard, client.conn) }()
 	for range 5000 {

@@ -118,6 +118,7 @@ func newHandler(c *config, host *service.Host, keep *keeper) *handler {
 		calls:    newCalls(),
 		inFlight: inFlight{max: c.maxInFlight},
 		places:   places{max: int64(c.maxConnections)},
+		heads:    inFlight{max: c.maxInFlight},
 		peers:    peers{trusted: c.trusted, pseudo: c.pseudo},
 		pseudo:   c.pseudo,
 		tracing:  newTracing(host.Tracer, host.Propagator),
@@ -143,6 +144,7 @@ func (h *handler) report(meter metric.Meter, endpoints *reloader, ticks *marks) 
 		value      func() int64
 	}{
 		{"heed_ingest_in_flight_bytes", "Bytes of callbacks that are being handled.", h.inFlight.held.Load},
+		{"heed_ingest_header_bytes", "Bytes of headers over 4 KiB that are still being read.", h.heads.held.Load},
 		{"heed_ingest_places", "Connections, and HTTP/2 requests on them, of HEED_INGEST_MAX_CONNECTIONS.", h.places.taken.Load},
 		{"heed_ingest_endpoints", "Endpoints in use.", func() int64 { return int64(len(*h.routes.Load())) }},
 		{"heed_ingest_endpoints_stale", "1 while the endpoints file is bad and the endpoints are those of the last good one.", func() int64 {
@@ -156,7 +158,7 @@ func (h *handler) report(meter metric.Meter, endpoints *reloader, ticks *marks) 
 		name, help string
 		value      func() int64
 	}{
-		{"heed_ingest_places_refused", "Connections closed, and HTTP/2 requests answered 503, because no place was left.", h.places.refused.Load},
+		{"heed_ingest_places_refused", "Connections closed, and HTTP/2 requests answered 503, because no place was left, or no room for their headers.", h.places.refused.Load},
 		{"heed_ingest_endpoints_loads", "Times that the endpoints file was taken.", endpoints.loads.Load},
 		{"heed_ingest_marks", "Time marks acknowledged.", ticks.written.Load},
 		{"heed_ingest_marks_failed", "Time marks that were not acknowledged in time.", ticks.failed.Load},
@@ -194,7 +196,7 @@ func (c *config) serve(host *service.Host, h *handler) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{listener: &boundedListener{Listener: listener, places: &h.places}, linger: c.unreadyFor}
+	s := &server{listener: &boundedListener{Listener: listener, places: &h.places, heads: &h.heads}, linger: c.unreadyFor}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -208,6 +210,8 @@ func (c *config) serve(host *service.Host, h *handler) (*server, error) {
 		IdleTimeout:       c.idleTimeout,
 		MaxHeaderBytes:    int(c.maxHeader),
 		ErrorLog:          host.ServerLog(),
+		ConnContext:       withConnection,
+		ConnState:         watchConnection,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerConnection: 2 << 20},
 	}
 	if c.certFile != "" {

@@ -17,7 +17,7 @@ import (
 // document under the method that got it, with the answer's content type.
 func TestOpenAPI(t *testing.T) {
 	r := start(t, twoEndpoints+"  - {id: rated, provider: kaleyra, verify: [{scheme: none}], rate: 0.001}\n",
-		"HEED_INGEST_MAX_HEADER=8KiB", "HEED_INGEST_MAX_BODY=1KiB", "HEED_INGEST_MAX_IN_FLIGHT=10KiB", "HEED_INGEST_READ_TIMEOUT=300ms", "HEED_INGEST_HEADER_TIMEOUT=300ms")
+		"HEED_INGEST_MAX_HEADER=8KiB", "HEED_INGEST_MAX_BODY=1KiB", "HEED_INGEST_MAX_IN_FLIGHT=1MiB", "HEED_INGEST_READ_TIMEOUT=300ms", "HEED_INGEST_HEADER_TIMEOUT=300ms")
 	documented := openAPI(t)
 	seen := map[string]bool{}
 	for _, method := range []string{"POST", "PUT", "GET", "HEAD", "OPTIONS"} {

@@ -29,7 +29,7 @@ var (
 // Options of a spool. Zero values take the defaults.
 type Options struct {
 	Max     int64 // bytes on the disk, default 4 GiB
-	Segment int64 // bytes of a segment, default 8 MiB; drained segments are deleted
+	Segment int64 // bytes of a segment, default 8 MiB, or a quarter of Max if that is less; drained segments are deleted
 }
 
 // retryEvery is how often a failing disk is tried again: each callback in between is refused at
@@ -83,7 +83,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		s.max = 4 << 30
 	}
 	if s.roll <= 0 {
-		s.roll = 8 << 20
+		s.roll = min(8<<20, s.max/4) // so that a small spool is not full while it is empty
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err

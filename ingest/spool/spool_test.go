@@ -318,6 +318,20 @@ func TestFull(t *testing.T) {
 	add(t, s, "again")
 }
 
+// TestSmall: a spool smaller than a usual segment is not full while it is empty.
+func TestSmall(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Max: 4 << 20})
+	if st := s.State(); st.Full {
+		t.Errorf("empty, and %+v", st)
+	}
+	if err := s.Append(time.Now(), make([]byte, 7<<19), soon()); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.State(); !st.Full {
+		t.Errorf("nearly full, and %+v", st)
+	}
+}
+
 // badFile fails as told: a full disk, or one that is gone.
 type badFile struct {
 	file
