@@ -277,6 +277,23 @@ func TestNothingIsKept(t *testing.T) {
 	}
 }
 
+// TestTrustedProxies: who may say where a callback comes from, over the wire.
+func TestTrustedProxies(t *testing.T) {
+	const byAddress = "endpoints:\n  - {id: ip, provider: kaleyra, verify: [{scheme: ip, allow: [203.0.113.0/24]}]}\n"
+	for trusted, want := range map[string]int{"127.0.0.0/8": 200, "10.0.0.0/8": 401, "": 401} {
+		r := start(t, byAddress, "HEED_INGEST_TRUSTED_PROXIES="+trusted)
+		if code, answer := r.post(t, "ip", "{}", "X-Forwarded-For", "198.51.100.1, 203.0.113.5"); code != want {
+			t.Errorf("trusted %q: answered %d %s, want %d", trusted, code, answer, want)
+		}
+		if code, _ := r.post(t, "ip", "{}", "X-Forwarded-For", "203.0.113.5, 198.51.100.1"); code != 401 {
+			t.Errorf("trusted %q: what the caller wrote before the proxy is believed: %d", trusted, code)
+		}
+		if code, _ := r.post(t, "ip", "{}"); code != 401 {
+			t.Errorf("trusted %q: without the header: %d", trusted, code)
+		}
+	}
+}
+
 // TestReload: a good file is taken on SIGHUP and on change, a bad one is not, and shows.
 func TestReload(t *testing.T) {
 	r := start(t, twoEndpoints)
