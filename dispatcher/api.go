@@ -31,7 +31,7 @@ func (d *dispatcher) api() (func(context.Context) error, error) {
 	if err != nil {
 		return nil, err
 	}
-	server := &http.Server{Handler: d.routes(tokens), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 75 * time.Second, MaxHeaderBytes: 32 << 10}
+	server := &http.Server{Handler: d.routes(tokens), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 15 * time.Second, WriteTimeout: 30 * time.Second, IdleTimeout: 75 * time.Second, MaxHeaderBytes: 32 << 10, ErrorLog: d.host.ServerLog()}
 	return func(ctx context.Context) error {
 		failed := make(chan error, 1)
 		go func() { failed <- server.Serve(listener) }()

@@ -7,6 +7,7 @@ import (
 	"os"
 	"time"
 
+	"github.com/heedhq/heed/ingest/handshake"
 	"github.com/heedhq/heed/internal/env"
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/schemas"
@@ -41,9 +42,9 @@ func (c *config) declare(v *env.Vars) {
 	v.Required("HEED_PSEUDONYM_KEY")
 	c.kafka.Declare(v)
 	v.Size(&c.maxBody, "HEED_INGEST_MAX_BODY", "1MiB", "Largest body of a callback; more is answered 413.")
-	v.Size(&c.maxHeader, "HEED_INGEST_MAX_HEADER", "64KiB", "Largest header of a request; more is answered 431.")
-	v.Size(&c.maxInFlight, "HEED_INGEST_MAX_IN_FLIGHT", "64MiB", "Bytes of callbacks that are being handled at one time; over it the answer is 503 with Retry-After.")
-	v.Int(&c.maxConnections, "HEED_INGEST_MAX_CONNECTIONS", 12000, 1, "Connections at one time; more are closed at once. An idle one costs some 16 KiB.")
+	v.Size(&c.maxHeader, "HEED_INGEST_MAX_HEADER", "64KiB", "Largest header of a request; more is answered 431. Headers over 4 KiB that are still being read may have HEED_INGEST_MAX_IN_FLIGHT together; a connection that would have more is closed.")
+	v.Size(&c.maxInFlight, "HEED_INGEST_MAX_IN_FLIGHT", "32MiB", "Bytes of callbacks that are being handled at one time; over it the answer is 503 with Retry-After. With the default ingest stays under 256 MiB whatever comes; a byte more costs some 3 of memory.")
+	v.Int(&c.maxConnections, "HEED_INGEST_MAX_CONNECTIONS", 11000, 1, "Connections at one time, and HTTP/2 requests on them beside: each takes a place, of 16 to 20 KiB. A connection without one is closed at once, an HTTP/2 request is answered 503.")
 	v.Duration(&c.headerTimeout, "HEED_INGEST_HEADER_TIMEOUT", 10*time.Second, "How long a request's header may take, and a new connection's first request.")
 	v.Duration(&c.readTimeout, "HEED_INGEST_READ_TIMEOUT", 10*time.Second, "How long a request's header and body may take; then the answer is 408.")
 	v.Duration(&c.idleTimeout, "HEED_INGEST_IDLE_TIMEOUT", 75*time.Second, "How long an idle connection is kept; longer than the idle time of a load balancer in front.")
@@ -111,11 +112,14 @@ func (c *config) notes() []string {
 		return nil
 	}
 	var notes []string
-	for _, e := range endpoints {
-		for _, v := range e.Verify {
-			if v.Scheme == schemas.SchemeNone {
-				notes = append(notes, fmt.Sprintf("endpoint %s takes callbacks from anybody who knows its URL (verify: none)", e.Endpoint))
-			}
+	for i := range endpoints {
+		e := &endpoints[i]
+		said := e.Notes()
+		if note := handshake.Note(e); note != "" {
+			said = append(said, note)
+		}
+		for _, note := range said {
+			notes = append(notes, "endpoint "+e.Endpoint+" "+note)
 		}
 	}
 	if c.spoolDir == "" {

@@ -26,6 +26,8 @@ type handler struct {
 	keep     *keeper
 	calls    *calls
 	inFlight inFlight
+	places   places
+	heads    inFlight // of requests whose header is still being read
 	underway underway
 	peers    peers
 	pseudo   *schemas.Pseudonymizer
@@ -46,6 +48,31 @@ const retryAfter = time.Second
 
 // ServeHTTP takes a callback: route, size, read, handshake, verify, keep, answer.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if conn, _ := r.Context().Value(connection{}).(*countedConn); conn != nil {
+		conn.handed()
+	}
+	if r.ProtoMajor < 2 {
+		h.serve(w, r)
+		return
+	}
+	if !h.places.take() {
+		// No problem document: it could wait for the client's window, which is the one thing that
+		// nobody counts here.
+		w.Header().Set("Retry-After", "1")
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
+	defer h.places.free()
+	h.serve(w, r)
+	// A client that keeps its window shut holds back the body of its answer, and with it the
+	// request: that counts while its place is taken. What it sent and nobody reads goes first.
+	if len(w.Header()["Content-Type"]) > 0 {
+		_ = r.Body.Close()
+		_ = http.NewResponseController(w).Flush()
+	}
+}
+
+func (h *handler) serve(w http.ResponseWriter, r *http.Request) {
 	id, ok := strings.CutPrefix(r.URL.Path, callbackPath)
 	if !ok {
 		schemas.WriteProblem(w, http.StatusNotFound, "no_such_path", "Callbacks go to "+callbackPath+"{endpoint}.", 0)
@@ -78,6 +105,7 @@ func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 type result struct {
 	outcome outcome
 	reason  signature.Reason // of unproved
+	why     error            // of notKept
 	status  int
 	size    int // of the body
 
@@ -106,23 +134,23 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *c
 	switch err := h.read(r, c); {
 	case err == nil:
 	case errors.Is(err, errTooLarge):
-		w.Header().Set("Connection", "close") // the rest of the body is not read
+		leaveBody(w, r)
 		return refuse(tooLarge, http.StatusRequestEntityTooLarge, "too_large", "The body is larger than "+strconv.FormatInt(h.maxBody, 10)+" bytes.", 0)
 	case errors.Is(err, errOverCapacity):
-		w.Header().Set("Connection", "close")
+		leaveBody(w, r)
 		return refuse(overCapacity, http.StatusServiceUnavailable, "over_capacity", "Too many callbacks are being handled; send this one again.", retryAfter)
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		w.Header().Set("Connection", "close")
+		leaveBody(w, r)
 		return refuse(tooSlow, http.StatusRequestTimeout, "too_slow", "The body did not come in time.", 0)
 	default:
 		// Said also to who is gone: without an answer net/http would make it a 200.
-		w.Header().Set("Connection", "close")
+		leaveBody(w, r)
 		return refuse(aborted, http.StatusBadRequest, "body_broken", "The body ended before it was whole, or is not what its header says.", 0)
 	}
 	body := c.body()
 	done.size = len(body)
 
-	if found, ok := handshake.Of(e.Provider, handshake.Request{Method: r.Method, Query: r.URL.RawQuery, Header: r.Header, Body: body}); ok {
+	if found, ok := handshake.Of(e.Provider, handshake.Request{Method: r.Method, Query: r.URL.RawQuery, Header: r.Header, Body: body, Rate: e.Rate}); ok {
 		return h.shake(w, e, found, done)
 	}
 
@@ -132,6 +160,7 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *c
 	done.reason = e.verifier.Verify(&signature.Request{Header: r.Header, Peer: peer, Body: body, Time: received})
 	if done.reason != "" {
 		e.tally.reasons[done.reason].Add(1)
+		w.Header()["Www-Authenticate"] = e.challenge
 		return refuse(unproved, http.StatusUnauthorized, "unproved", unprovedDetail(done.reason), 0)
 	}
 
@@ -139,6 +168,7 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *c
 	where, err := h.keep.keep(c, c.message(e, h.peers.pseudonym(peer), received))
 	switch {
 	case errors.Is(err, errNotKept):
+		done.why = err
 		return refuse(notKept, http.StatusServiceUnavailable, "not_kept", "The callback could not be kept for certain; send it again.", retryAfter)
 	case err != nil:
 		return refuse(tooLarge, http.StatusRequestEntityTooLarge, "too_large", "The callback is larger than a record may be.", 0)
@@ -146,6 +176,14 @@ func (h *handler) take(w http.ResponseWriter, r *http.Request, e *endpoint, c *c
 	done.outcome, done.status, done.received = where, e.Answer.Status, received
 	answer(w, e)
 	return done
+}
+
+// leaveBody says that what is left of the body is not read. On HTTP/1 the connection ends with
+// it; HTTP/2 would do the same for that header, although only the stream is concerned.
+func leaveBody(w http.ResponseWriter, r *http.Request) {
+	if r.ProtoMajor < 2 {
+		w.Header().Set("Connection", "close")
+	}
 }
 
 // identify gives the callback its id and its key: the person's pseudonym, so that one person's
@@ -166,6 +204,7 @@ func (h *handler) shake(w http.ResponseWriter, e *endpoint, found *handshake.Fou
 	if !found.Allowed(e.tokens) {
 		done.outcome, done.status, done.reason = unproved, http.StatusUnauthorized, badToken
 		e.tally.reasons[badToken].Add(1)
+		w.Header()["Www-Authenticate"] = e.challenge
 		schemas.WriteProblem(w, done.status, "unproved", "The handshake needs the endpoint's token.", 0)
 		return done
 	}
@@ -217,7 +256,11 @@ func (h *handler) read(r *http.Request, c *call) error {
 	}
 	for {
 		if len(c.buf) == cap(c.buf) {
-			if err := h.grow(c, len(c.buf)); err != nil {
+			more := len(c.buf)
+			if r.ContentLength >= 0 {
+				more = min(more, max(512, int(r.ContentLength)-len(c.body())))
+			}
+			if err := h.grow(c, more); err != nil {
 				return err
 			}
 		}

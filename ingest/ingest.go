@@ -1,6 +1,7 @@
 package ingest
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -65,7 +66,7 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 	if err := over.report(host.Meter); err != nil {
 		return err
 	}
-	host.Ready("kafka", func() error { return over.excuses(reachable(client)) })
+	host.Ready("kafka", func() error { return over.excuses(cmp.Or(reachable(client), ticks.silent())) })
 	host.Note("spool", over.note)
 	host.Note("endpoints", endpoints.note)
 
@@ -116,6 +117,8 @@ func newHandler(c *config, host *service.Host, keep *keeper) *handler {
 		keep:     keep,
 		calls:    newCalls(),
 		inFlight: inFlight{max: c.maxInFlight},
+		places:   places{max: int64(c.maxConnections)},
+		heads:    inFlight{max: c.maxInFlight},
 		peers:    peers{trusted: c.trusted, pseudo: c.pseudo},
 		pseudo:   c.pseudo,
 		tracing:  newTracing(host.Tracer, host.Propagator),
@@ -141,6 +144,8 @@ func (h *handler) report(meter metric.Meter, endpoints *reloader, ticks *marks) 
 		value      func() int64
 	}{
 		{"heed_ingest_in_flight_bytes", "Bytes of callbacks that are being handled.", h.inFlight.held.Load},
+		{"heed_ingest_header_bytes", "Bytes of headers over 4 KiB that are still being read.", h.heads.held.Load},
+		{"heed_ingest_places", "Connections, and HTTP/2 requests on them, of HEED_INGEST_MAX_CONNECTIONS.", h.places.taken.Load},
 		{"heed_ingest_endpoints", "Endpoints in use.", func() int64 { return int64(len(*h.routes.Load())) }},
 		{"heed_ingest_endpoints_stale", "1 while the endpoints file is bad and the endpoints are those of the last good one.", func() int64 {
 			if endpoints.note() != "" {
@@ -153,6 +158,7 @@ func (h *handler) report(meter metric.Meter, endpoints *reloader, ticks *marks) 
 		name, help string
 		value      func() int64
 	}{
+		{"heed_ingest_places_refused", "Connections closed, and HTTP/2 requests answered 503, because no place was left, or no room for their headers.", h.places.refused.Load},
 		{"heed_ingest_endpoints_loads", "Times that the endpoints file was taken.", endpoints.loads.Load},
 		{"heed_ingest_marks", "Time marks acknowledged.", ticks.written.Load},
 		{"heed_ingest_marks_failed", "Time marks that were not acknowledged in time.", ticks.failed.Load},
@@ -185,12 +191,12 @@ type server struct {
 	linger   time.Duration
 }
 
-func (c *config) serve(host *service.Host, h http.Handler) (*server, error) {
+func (c *config) serve(host *service.Host, h *handler) (*server, error) {
 	listener, err := host.Listen("data", c.listen)
 	if err != nil {
 		return nil, err
 	}
-	s := &server{listener: &boundedListener{Listener: listener, max: int64(c.maxConnections)}, linger: c.unreadyFor}
+	s := &server{listener: &boundedListener{Listener: listener, places: &h.places, heads: &h.heads}, linger: c.unreadyFor}
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -203,11 +209,16 @@ func (c *config) serve(host *service.Host, h http.Handler) (*server, error) {
 		WriteTimeout:      c.readTimeout + answerBudget + finishBudget, // for who sends and never reads
 		IdleTimeout:       c.idleTimeout,
 		MaxHeaderBytes:    int(c.maxHeader),
+		ErrorLog:          host.ServerLog(),
+		ConnContext:       withConnection,
+		ConnState:         watchConnection,
 		HTTP2:             &http.HTTP2Config{MaxConcurrentStreams: 250, MaxReceiveBufferPerConnection: 2 << 20},
 	}
 	if c.certFile != "" {
 		s.tls = true
-		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: (&certificate{certFile: c.certFile, keyFile: c.keyFile}).get}
+		own := &certificate{certFile: c.certFile, keyFile: c.keyFile}
+		host.Note("certificate", own.note)
+		s.http.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: own.get}
 	}
 	return s, nil
 }

@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/heedhq/heed/internal/stream"
@@ -14,10 +15,10 @@ type appender interface {
 	Enqueue(ctx context.Context, m stream.Message, done func(stream.Position, error)) error
 }
 
-// store is what ingest needs of a spool. Put returns nil when the message is on the disk;
-// Pending says whether something waits to be drained.
+// store is what ingest needs of a spool. Put returns nil when the message is on the disk, and
+// answers by until; Pending says whether something waits to be drained.
 type store interface {
-	Put(m stream.Message) error
+	Put(m stream.Message, until time.Time) error
 	Pending() bool
 }
 
@@ -31,14 +32,16 @@ type keeper struct {
 // errNotKept says that neither Kafka nor the spool has the callback for certain.
 var errNotKept = errors.New("not kept")
 
-// keep returns when the callback is kept, with where; or errNotKept; or stream.ErrTooLarge.
+// keep returns when the callback is kept, with where; or errNotKept with the reasons; or
+// stream.ErrTooLarge. It takes no longer than the answer budget, disk and Kafka together.
 // When it returns nobody reads the call's buffers any more.
 //
 // While the spool holds anything, everything goes there: what came later must not overtake what
 // waits, and nobody waits for a Kafka that is known to be away.
 func (k *keeper) keep(c *call, m stream.Message) (outcome, error) {
+	until := m.Time.Add(answerBudget)
 	if k.spool != nil && k.spool.Pending() {
-		if k.spool.Put(m) == nil {
+		if k.spool.Put(m, until) == nil {
 			return spooled, nil
 		}
 		// A full or broken spool is no reason to refuse what Kafka would take.
@@ -53,10 +56,13 @@ func (k *keeper) keep(c *call, m stream.Message) (outcome, error) {
 		return appended, nil
 	case errors.Is(err, stream.ErrTooLarge):
 		return tooLarge, stream.ErrTooLarge
-	case k.spool != nil && k.spool.Put(m) == nil:
-		return spooled, nil
+	case k.spool == nil:
+		return notKept, fmt.Errorf("%w: Kafka: %w", errNotKept, err)
 	}
-	return notKept, errNotKept
+	if full := k.spool.Put(m, until); full != nil {
+		return notKept, fmt.Errorf("%w: Kafka: %w; spool: %w", errNotKept, err, full)
+	}
+	return spooled, nil
 }
 
 // deadline is a context that has a deadline and nothing else, which is all that the writer

@@ -1,7 +1,10 @@
 package ingest
 
 import (
+	"context"
+	"crypto/tls"
 	"net"
+	"net/http"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -58,13 +61,31 @@ func (f *inFlight) hold(n int64) bool {
 
 func (f *inFlight) release(n int64) { f.held.Add(-n) }
 
-// boundedListener closes connections over a number at once: who waits for a free place would
+// places are what clients may hold at one time: a connection has one, and each HTTP/2 request
+// one more, since thousands of those fit on a single connection, at some 14 KiB each.
+type places struct {
+	taken   atomic.Int64
+	refused atomic.Int64
+	max     int64
+}
+
+func (p *places) take() bool {
+	if p.taken.Add(1) > p.max {
+		p.taken.Add(-1)
+		p.refused.Add(1)
+		return false
+	}
+	return true
+}
+
+func (p *places) free() { p.taken.Add(-1) }
+
+// boundedListener closes connections without a place at once: who waits for a free one would
 // wait in the kernel's queue without an answer, and the provider's retry comes sooner than that.
 type boundedListener struct {
 	net.Listener
-	open    atomic.Int64
-	refused atomic.Int64
-	max     int64
+	places *places
+	heads  *inFlight
 }
 
 // Accept accepts the next connection that has a place.
@@ -74,25 +95,99 @@ func (l *boundedListener) Accept() (net.Conn, error) {
 		if err != nil {
 			return nil, err
 		}
-		if l.open.Add(1) <= l.max {
-			return &countedConn{Conn: conn, open: &l.open}, nil
+		if l.places.take() {
+			return &countedConn{Conn: conn, places: l.places, heads: l.heads}, nil
 		}
-		l.open.Add(-1)
-		l.refused.Add(1)
 		_ = conn.Close()
 	}
 }
 
+// countedConn has a place, and bounds what is read of it before there is a request: net/http
+// holds a header until it is whole, and thousands of large ones that never are would be all
+// memory. From the handler on the handler counts.
 type countedConn struct {
 	net.Conn
-	open   *atomic.Int64
-	closed atomic.Bool
+	places *places
+	heads  *inFlight
+
+	handled atomic.Bool  // a handler has what was read
+	read    atomic.Int64 // since the last request
+	held    atomic.Int64 // of heads
+	closed  atomic.Bool
+}
+
+// headRoom is what every connection may read without asking: net/http's own buffer, and more
+// than a callback's header takes.
+const headRoom = 4 << 10
+
+// errCrowded closes the connection without a word: to net/http it is the client that went away.
+var errCrowded = &net.OpError{Op: "read", Err: errOverCapacity}
+
+// Read reads what has room.
+func (c *countedConn) Read(p []byte) (int, error) {
+	n, err := c.Conn.Read(p)
+	if c.handled.Load() {
+		return n, err
+	}
+	if more := min(c.read.Add(int64(n))-headRoom, int64(n)); more > 0 {
+		if !c.heads.hold(more) {
+			c.places.refused.Add(1)
+			return 0, errCrowded
+		}
+		c.held.Add(more)
+	}
+	return n, err
+}
+
+// handed says that a handler has the request.
+func (c *countedConn) handed() {
+	c.handled.Store(true)
+	c.heads.release(c.held.Swap(0))
+}
+
+// idle says that the next request begins.
+func (c *countedConn) idle() {
+	c.heads.release(c.held.Swap(0))
+	c.read.Store(0)
+	c.handled.Store(false)
+}
+
+// CloseWrite ends our direction alone: net/http says no to a request that it has not read to its
+// end, and the client must be able to read that before the connection is reset.
+func (c *countedConn) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return nil
 }
 
 // Close closes the connection and frees its place.
 func (c *countedConn) Close() error {
 	if c.closed.CompareAndSwap(false, true) {
-		c.open.Add(-1)
+		c.places.free()
+		c.heads.release(c.held.Swap(0))
 	}
 	return c.Conn.Close()
+}
+
+// countedOf finds the connection under TLS; nil: none of ours.
+func countedOf(conn net.Conn) *countedConn {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	counted, _ := conn.(*countedConn)
+	return counted
+}
+
+// connection is the key of a request's *countedConn in its context.
+type connection struct{}
+
+func withConnection(ctx context.Context, conn net.Conn) context.Context {
+	return context.WithValue(ctx, connection{}, countedOf(conn))
+}
+
+func watchConnection(conn net.Conn, state http.ConnState) {
+	if c := countedOf(conn); c != nil && state == http.StateIdle {
+		c.idle()
+	}
 }

@@ -26,6 +26,7 @@ type marks struct {
 	partitions func(context.Context) (int32, error) // of heed.callbacks
 	before     func() time.Time                     // nothing received earlier is still underway or spooled
 
+	acked   atomic.Int64 // when Kafka last acknowledged one, in Unix nanoseconds
 	count   atomic.Int64 // of marks, for their ids
 	written atomic.Int64 // acknowledged
 	failed  atomic.Int64
@@ -33,6 +34,7 @@ type marks struct {
 
 // run writes marks until ctx ends.
 func (m *marks) run(ctx context.Context) error {
+	m.acked.Store(time.Now().UnixNano())
 	tick := time.NewTicker(slotTime)
 	defer tick.Stop()
 	for i := 0; ; i++ {
@@ -81,6 +83,23 @@ func (m *marks) settle(err error) {
 		return
 	}
 	m.written.Add(1)
+	m.acked.Store(time.Now().UnixNano())
+}
+
+// silence is how long Kafka may acknowledge no mark on any partition until it is told. A broker
+// can answer questions and take nothing: its replicas are too few, its disk is full.
+const silence = 5 * time.Second
+
+// silent says that Kafka acknowledges nothing, which only shows once run has begun.
+func (m *marks) silent() error {
+	last := m.acked.Load()
+	if last == 0 {
+		return nil
+	}
+	if quiet := time.Since(time.Unix(0, last)); quiet > silence {
+		return fmt.Errorf("Kafka has acknowledged nothing for %s", quiet.Round(time.Second))
+	}
+	return nil
 }
 
 func (m *marks) message(partition, partitions int32, at time.Time, leaving bool) stream.Message {

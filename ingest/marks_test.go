@@ -3,6 +3,7 @@ package ingest
 import (
 	"context"
 	"encoding/json"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -61,6 +62,41 @@ func TestMarks(t *testing.T) {
 		}
 		if m.written.Load() != 15 || m.failed.Load() != 0 {
 			t.Errorf("%d written, %d failed", m.written.Load(), m.failed.Load())
+		}
+	})
+}
+
+// TestSilence: a Kafka that answers questions and acknowledges nothing shows after five seconds,
+// and no longer once it acknowledges again.
+func TestSilence(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		broker := &kafka{answer: stream.ErrUnknown}
+		m := &marks{replica: "r1", kafka: broker, before: time.Now, partitions: func(context.Context) (int32, error) { return 1, nil }}
+		if err := m.silent(); err != nil {
+			t.Errorf("before the start: %v", err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan error)
+		go func() { done <- m.run(ctx) }()
+		later := func(d time.Duration) error {
+			<-time.After(d) // of the bubble: passes at once
+			return m.silent()
+		}
+		if err := later(4 * time.Second); err != nil {
+			t.Errorf("after 4 s: %v", err)
+		}
+		if err := later(2 * time.Second); err == nil || !strings.Contains(err.Error(), "acknowledged nothing for 6s") {
+			t.Errorf("after 6 s: %v", err)
+		}
+		broker.mu.Lock()
+		broker.answer = nil
+		broker.mu.Unlock()
+		if err := later(1100 * time.Millisecond); err != nil {
+			t.Errorf("it acknowledges again: %v", err)
+		}
+		cancel()
+		if err := <-done; err != nil {
+			t.Error(err)
 		}
 	})
 }

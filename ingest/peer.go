@@ -34,7 +34,7 @@ func (p *peers) of(r *http.Request) netip.Addr {
 	}
 	forwarded := strings.Split(strings.Join(r.Header["X-Forwarded-For"], ","), ",")
 	for i := len(forwarded) - 1; i >= 0; i-- {
-		addr, err := netip.ParseAddr(strings.TrimSpace(forwarded[i]))
+		addr, err := forwardedAddr(strings.TrimSpace(forwarded[i]))
 		if err != nil {
 			return peer // what the proxy wrote can't be read; better its own address than a guess
 		}
@@ -44,6 +44,15 @@ func (p *peers) of(r *http.Request) netip.Addr {
 		}
 	}
 	return peer
+}
+
+// forwardedAddr reads an address as proxies write it: some add the port (Azure's gateways do), and
+// then brackets around an IPv6 one.
+func forwardedAddr(s string) (netip.Addr, error) {
+	if at, err := netip.ParseAddrPort(s); err == nil {
+		return at.Addr(), nil
+	}
+	return netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(s, "["), "]"))
 }
 
 func (p *peers) trusts(addr netip.Addr) bool {

@@ -47,6 +47,10 @@ func appendTarget(b []byte, r *http.Request, e *endpoint) []byte {
 	if !strings.HasPrefix(target, "/") {
 		target = r.URL.RequestURI() // absolute form (RFC 9112 §3.2.2)
 	}
+	if strings.IndexByte(target, ' ') >= 0 {
+		// HTTP/2 frames its path and so can carry what a request line can't.
+		target = strings.ReplaceAll(target, " ", "%20")
+	}
 	path, query, ok := strings.Cut(target, "?")
 	if !ok || len(e.credentials) == 0 {
 		return append(b, target...)

@@ -54,7 +54,11 @@ func (l *refusalLog) refused(e *endpoint, r result) {
 	if r.outcome == notKept || r.outcome == overCapacity {
 		level = slog.LevelWarn
 	}
+	reason := string(r.reason)
+	if r.why != nil {
+		reason = r.why.Error()
+	}
 	l.log.Log(context.Background(), level, "callback refused",
-		"endpoint", e.Endpoint.Endpoint, "provider", e.Provider, "outcome", r.outcome.String(), "reason", string(r.reason),
+		"endpoint", e.Endpoint.Endpoint, "provider", e.Provider, "outcome", r.outcome.String(), "reason", reason,
 		"status", r.status, "bytes", r.size, "more_like_it", missed)
 }

@@ -22,6 +22,7 @@ type endpoint struct {
 	proofs      []string // header names that are redacted, canonical
 	credentials []schemas.Secret
 	answerType  []string // value of Content-Type, shared by all answers
+	challenge   []string // values of WWW-Authenticate, beside a 401
 	limit       *limiter // nil: no limit
 	tally       *tally
 }
@@ -72,6 +73,7 @@ func makeEndpoint(one schemas.Endpoint) (*endpoint, error) {
 	}
 	e.credentials = slices.Clone(e.tokens)
 	for _, v := range one.Verify {
+		e.challenge = append(e.challenge, challengeOf(v.Scheme))
 		e.credentials = append(e.credentials, v.Secrets...)
 		if v.Scheme == schemas.SchemeGoogleRBM {
 			e.tokens = append(slices.Clone(e.tokens), v.Secrets...) // one and the same at Google
@@ -84,6 +86,20 @@ func makeEndpoint(one schemas.Endpoint) (*endpoint, error) {
 		}
 	}
 	return e, nil
+}
+
+// challengeOf names what a 401 asks for (RFC 9110 §11.6.1). Some clients give their password only
+// when they are asked so; a signature has no scheme of its own there.
+func challengeOf(s schemas.Scheme) string {
+	switch s {
+	case schemas.SchemeBasic:
+		return `Basic realm="callbacks", charset="UTF-8"`
+	case schemas.SchemeBearer:
+		return `Bearer realm="callbacks"`
+	case schemas.SchemeTelesign:
+		return "TSA"
+	}
+	return "Proof"
 }
 
 // isProof says whether a header proves who calls; name is canonical.

@@ -108,6 +108,45 @@ func TestSiege(t *testing.T) {
 	})
 }
 
+// TestLargeHeaders: headers that never end may fill their own room and no other's: more of them
+// are sent away, and who has an ordinary one is answered.
+func TestLargeHeaders(t *testing.T) {
+	r := start(t, twoEndpoints, "HEED_INGEST_MAX_HEADER=64KiB", "HEED_INGEST_MAX_BODY=64KiB", "HEED_INGEST_MAX_IN_FLIGHT=160KiB", "HEED_INGEST_HEADER_TIMEOUT=3s")
+	blob := "POST /v1/callbacks/nope HTTP/1.1\r\nHost: x\r\n" + strings.Repeat("X-Large: "+strings.Repeat("a", 1000)+"\r\n", 40)
+	closed := make(chan error, 8)
+	for range 8 { // 320 KiB in all
+		conn := dial(t, r)
+		go func() {
+			_, _ = io.WriteString(conn, blob)
+			_, err := conn.Read(make([]byte, 1))
+			closed <- err
+		}()
+	}
+	for range 4 { // at least; the rest has its room
+		if err := <-closed; err == nil {
+			t.Error("a header without end is answered")
+		}
+	}
+	if code, answer := r.post(t, "open", "{}"); code != 200 {
+		t.Errorf("another client is answered %d %s", code, answer)
+	}
+	if code, answer := r.post(t, "open", "{}", "X-Large", strings.Repeat("a", 3000)); code != 200 {
+		t.Errorf("a client with an ordinary header is answered %d %s", code, answer)
+	}
+	for range 4 {
+		<-closed // when their time is over
+	}
+	eventually(t, "the room is free again", func() bool {
+		return strings.Contains(pageOf(t, r, "/metrics"), "\nheed_ingest_header_bytes 0\n")
+	})
+	// A whole one may be as large as it likes, again and again on one connection.
+	for range 5 {
+		if code, answer := r.post(t, "open", "{}", "X-Large", strings.Repeat("a", 60<<10)); code != 200 {
+			t.Errorf("a client with a large header is answered %d %s", code, answer)
+		}
+	}
+}
+
 func TestMaxConnections(t *testing.T) {
 	r := start(t, twoEndpoints, "HEED_INGEST_MAX_CONNECTIONS=2")
 	first := dial(t, r)

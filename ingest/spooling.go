@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"path/filepath"
 	"strconv"
 	"sync/atomic"
@@ -46,12 +45,12 @@ var (
 )
 
 // Put keeps a message on the disk.
-func (o *overflow) Put(m stream.Message) error {
+func (o *overflow) Put(m stream.Message, until time.Time) error {
 	s := o.open.Load()
 	if s == nil {
 		return errNoSpool
 	}
-	return s.Append(m.Time, encodeMessage(nil, m))
+	return s.Append(m.Time, encodeMessage(m), until)
 }
 
 // Pending says whether anything waits to be drained.
@@ -252,7 +251,7 @@ func (o *overflow) final(r spool.Record, err error) bool {
 		return false
 	}
 	name := filepath.Join(o.dir, "refused-"+strconv.FormatInt(r.Time.UnixNano(), 36)+"-"+strconv.FormatInt(o.aside.Add(1), 36))
-	if writeErr := os.WriteFile(name, r.Data, 0o600); writeErr != nil {
+	if writeErr := spool.WriteFile(name, r.Data); writeErr != nil {
 		o.log.Error("a spooled callback that Kafka refuses can't be put aside", "error", writeErr, "refusal", err)
 		return false
 	}
@@ -338,7 +337,13 @@ const messageVersion = 1
 
 var errBadMessage = errors.New("the spooled message can't be read")
 
-func encodeMessage(b []byte, m stream.Message) []byte {
+func encodeMessage(m stream.Message) []byte {
+	const number = binary.MaxVarintLen64
+	size := 1 + 4*number + len(m.Topic) + len(m.Key) + len(m.Value)
+	for _, h := range m.Headers {
+		size += 2*number + len(h.Key) + len(h.Value)
+	}
+	b := make([]byte, 0, size) // in one piece: a large callback grown into its place would be there several times
 	put := func(data []byte) {
 		b = binary.AppendUvarint(b, uint64(len(data)))
 		b = append(b, data...)

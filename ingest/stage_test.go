@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"os"
@@ -251,6 +252,48 @@ func TestKafkaGoesAndComes(t *testing.T) {
 	}
 }
 
+// TestNothingIsKept: a Kafka that answers and takes nothing, and no spool: callbacks are answered
+// 503, so the replica is unready and says why, until Kafka takes something again.
+func TestNothingIsKept(t *testing.T) {
+	r := start(t, twoEndpoints, "HEED_INGEST_SPOOL_DIR=")
+	if status, page := servicetest.Page(t.Context(), t, r.Running, "/readyz"); status != 200 {
+		t.Errorf("readyz %d %s", status, page)
+	}
+	r.away.Store(true)
+	if status, answer := r.post(t, "open", "{}"); status != 503 {
+		t.Errorf("answer %d %s", status, answer)
+	}
+	eventually(t, "unready", func() bool {
+		status, page := servicetest.Page(t.Context(), t, r.Running, "/readyz")
+		return status == 503 && strings.Contains(page, "Kafka has acknowledged nothing for") && strings.Contains(page, "there is no spool")
+	})
+	r.away.Store(false)
+	eventually(t, "ready again", func() bool {
+		status, _ := servicetest.Page(t.Context(), t, r.Running, "/readyz")
+		return status == 200
+	})
+	if status, answer := r.post(t, "open", "{}"); status != 200 {
+		t.Errorf("answer %d %s", status, answer)
+	}
+}
+
+// TestTrustedProxies: who may say where a callback comes from, over the wire.
+func TestTrustedProxies(t *testing.T) {
+	const byAddress = "endpoints:\n  - {id: ip, provider: kaleyra, verify: [{scheme: ip, allow: [203.0.113.0/24]}]}\n"
+	for trusted, want := range map[string]int{"127.0.0.0/8": 200, "10.0.0.0/8": 401, "": 401} {
+		r := start(t, byAddress, "HEED_INGEST_TRUSTED_PROXIES="+trusted)
+		if code, answer := r.post(t, "ip", "{}", "X-Forwarded-For", "198.51.100.1, 203.0.113.5"); code != want {
+			t.Errorf("trusted %q: answered %d %s, want %d", trusted, code, answer, want)
+		}
+		if code, _ := r.post(t, "ip", "{}", "X-Forwarded-For", "203.0.113.5, 198.51.100.1"); code != 401 {
+			t.Errorf("trusted %q: what the caller wrote before the proxy is believed: %d", trusted, code)
+		}
+		if code, _ := r.post(t, "ip", "{}"); code != 401 {
+			t.Errorf("trusted %q: without the header: %d", trusted, code)
+		}
+	}
+}
+
 // TestReload: a good file is taken on SIGHUP and on change, a bad one is not, and shows.
 func TestReload(t *testing.T) {
 	r := start(t, twoEndpoints)
@@ -283,6 +326,43 @@ func TestReload(t *testing.T) {
 		status, _ := r.post(t, "shut", "{}", "Authorization", "Bearer another-token")
 		return status == 200
 	})
+}
+
+// TestReloadUnderLoad: whatever happens to the file, no callback of an endpoint that stands in
+// every good version meets a moment without it.
+func TestReloadUnderLoad(t *testing.T) {
+	r := start(t, twoEndpoints)
+	good, err := os.ReadFile(r.file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	answers := make(chan map[int]int)
+	go func() {
+		codes := map[int]int{}
+		for ctx.Err() == nil {
+			code, _ := r.post(t, "open", "{}")
+			codes[code]++
+		}
+		answers <- codes
+	}()
+	for i := range 20 {
+		version, shows := string(good)+fmt.Sprintf("  - {id: more%d, provider: kaleyra, verify: [{scheme: none}]}\n", i), "heed_ingest_endpoints_stale 0"
+		if i%2 == 1 {
+			version, shows = "endpoints: [", "heed_ingest_endpoints_stale 1"
+		}
+		// By renaming, as ENDPOINTS.md says.
+		write(t, r.file+".new", version)
+		if err := os.Rename(r.file+".new", r.file); err != nil {
+			t.Fatal(err)
+		}
+		r.Reload()
+		eventually(t, "version is looked at", func() bool { return strings.Contains(pageOf(t, r, "/metrics"), shows) })
+	}
+	cancel()
+	if codes := <-answers; len(codes) != 1 || codes[200] == 0 {
+		t.Errorf("answers %v", codes)
+	}
 }
 
 // TestRefusesToStart: everything that is wrong at once, in the operator's words.

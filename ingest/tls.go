@@ -22,6 +22,7 @@ type certificate struct {
 	certFile, keyFile string
 
 	mu      sync.Mutex
+	broken  error // why the files, as they are, are not served
 	current *tls.Certificate
 	stamp   [2]time.Time
 	looked  time.Time
@@ -44,13 +45,28 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	}
 	fresh, err := loadCertificate(c.certFile, c.keyFile)
 	if err != nil {
+		c.broken = err
 		if c.current != nil {
 			return c.current, nil // half written, perhaps; the next look takes it
 		}
 		return nil, err
 	}
-	c.current, c.stamp = fresh, stamp
+	c.current, c.stamp, c.broken = fresh, stamp, nil
 	return fresh, nil
+}
+
+// note is what /readyz says of files that can't be served, and of a certificate that is over.
+func (c *certificate) note() string {
+	_, _ = c.get(nil) // so that it shows without a client, too
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.broken != nil:
+		return "the certificate before is served: " + c.broken.Error()
+	case c.current != nil && time.Now().After(c.current.Leaf.NotAfter):
+		return "the certificate is not valid since " + c.current.Leaf.NotAfter.UTC().Format(time.RFC3339)
+	}
+	return ""
 }
 
 func modified(path string) time.Time {

@@ -9,6 +9,7 @@ import (
 	"math/big"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -20,7 +21,7 @@ func writeCertificate(t *testing.T, certFile, keyFile string, serial int64) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	template := &x509.Certificate{SerialNumber: big.NewInt(serial)}
+	template := &x509.Certificate{SerialNumber: big.NewInt(serial), NotAfter: time.Now().Add(24 * 365 * time.Hour)}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, &key.PublicKey, key)
 	if err != nil {
 		t.Fatal(err)
@@ -71,6 +72,16 @@ func TestCertificateReload(t *testing.T) {
 		<-time.After(certificateAge)
 		if got := serial(); got != 2 {
 			t.Errorf("with a broken key: serial %d", got)
+		}
+		if note := c.note(); !strings.Contains(note, "the certificate before is served") {
+			t.Errorf("/readyz says %q", note)
+		}
+		writeCertificate(t, c.certFile, c.keyFile, 3)
+		later = later.Add(time.Hour)
+		_ = os.Chtimes(c.certFile, later, later)
+		<-time.After(certificateAge)
+		if got, note := serial(), c.note(); got != 3 || note != "" {
+			t.Errorf("after a good one: serial %d, /readyz says %q", got, note)
 		}
 	})
 }

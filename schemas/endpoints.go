@@ -308,6 +308,29 @@ func (m *Mapping) Problems(provider string, presets []string) []string {
 	return all
 }
 
+// guessable is the length below which an id is no secret: 16 characters of heed endpoints new
+// are 80 bits.
+const guessable = 16
+
+// Notes says what is valid but should be known.
+func (e *Endpoint) Notes() []string {
+	var notes []string
+	for _, v := range e.Verify {
+		if v.Scheme != SchemeNone {
+			continue
+		}
+		note := "takes callbacks from anybody who knows its URL (verify: none)"
+		if len(e.Endpoint) < guessable {
+			note += ", and its id is short enough to be guessed: heed endpoints new makes a better one"
+		}
+		notes = append(notes, note)
+	}
+	if e.Answer.Status != http.StatusOK {
+		notes = append(notes, fmt.Sprintf("answers %d; some providers take nothing but 200 for success, and send again", e.Answer.Status))
+	}
+	return notes
+}
+
 // schemeFields says which members a scheme takes beside its secrets; * marks what it needs.
 var schemeFields = map[Scheme][]string{
 	SchemeNone: {}, SchemeBearer: {"secret*"}, SchemeBasic: {"secret*", "user*"}, SchemeHeader: {"secret*", "header*"},

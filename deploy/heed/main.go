@@ -67,6 +67,17 @@ func run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return 0
 	}
 	one, rest, ok := find(args)
+	if group := commandsOf(args[0]); !ok && len(group) > 0 {
+		out, status := stderr, 2
+		if len(args) > 1 && slices.Contains([]string{"help", "--help", "-h"}, args[1]) {
+			out, status = stdout, 0
+		} else {
+			fmt.Fprintf(out, "heed: no such command: %s\n\n", strings.Join(args[:min(2, len(args))], " "))
+		}
+		fmt.Fprintf(out, "Usage: heed %s COMMAND [arguments]\n\n", args[0])
+		list(out, group)
+		return status
+	}
 	if !ok {
 		fmt.Fprintf(stderr, "heed: no such command: %s\n\n", strings.Join(args[:min(2, len(args))], " "))
 		overview(stderr)
@@ -105,11 +116,20 @@ func find(args []string) (command, []string, bool) {
 	return command{}, nil, false
 }
 
-func overview(w io.Writer) {
-	fmt.Fprintf(w, "heed is the operator's tool of Heed.\n\nUsage: heed COMMAND [arguments]\n\n")
-	for _, one := range commands() {
+// commandsOf are the commands whose name begins with the word.
+func commandsOf(word string) []command {
+	return slices.DeleteFunc(commands(), func(one command) bool { return !strings.HasPrefix(one.name, word+" ") })
+}
+
+func list(w io.Writer, all []command) {
+	for _, one := range all {
 		fmt.Fprintf(w, "  %-22s %s\n", one.name, one.short)
 	}
+}
+
+func overview(w io.Writer) {
+	fmt.Fprintf(w, "heed is the operator's tool of Heed.\n\nUsage: heed COMMAND [arguments]\n\n")
+	list(w, commands())
 	fmt.Fprintf(w, "\nheed COMMAND --help says more. Kafka is named by HEED_KAFKA_BROKERS and the like, as for the stages.\n")
 }
 

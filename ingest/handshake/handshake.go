@@ -14,6 +14,8 @@ import (
 	"encoding/json"
 	"net/http"
 	"net/url"
+	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/heedhq/heed/ingest/signature"
@@ -48,6 +50,7 @@ type Request struct {
 	Query  string // raw, without "?"
 	Header http.Header
 	Body   []byte
+	Rate   schemas.Rate // of the endpoint; 0: no limit
 }
 
 // Found is a request that is a handshake.
@@ -85,6 +88,15 @@ func (f *Found) Allowed(tokens []schemas.Secret) bool {
 	return len(f.given) > 0
 }
 
+// Note says what an endpoint's owner should know of its handshake, or "".
+func Note(e *schemas.Endpoint) string {
+	required := e.Provider == "meta" || e.Provider == "google-rbm" && !slices.ContainsFunc(e.Verify, func(v schemas.Verify) bool { return v.Scheme == schemas.SchemeGoogleRBM })
+	if required && e.Handshake == nil {
+		return "has no handshake token, so the provider's verification of the URL is refused"
+	}
+	return ""
+}
+
 // maxBody bounds what is looked into: the longest documented challenge has some 200 bytes.
 const maxBody = 4 << 10
 
@@ -110,8 +122,8 @@ func Of(provider string, r Request) (*Found, bool) {
 }
 
 // options answers the abuse protection of CloudEvents' webhooks (HTTP 1.1 Web Hooks for Event
-// Delivery 1.0.2, §4). Sender and rate are granted as asked: what a sender may do is decided by
-// verify and rate, request by request.
+// Delivery 1.0.2, §4). Whoever asks is granted: what a sender may do is decided by verify and
+// rate, request by request.
 func options(r Request) *Found {
 	origin := r.Header.Get("WebHook-Request-Origin")
 	if origin == "" || len(origin) > 253 || !isHost(origin) {
@@ -122,8 +134,12 @@ func options(r Request) *Found {
 		f.given = append(f.given, strings.TrimSpace(token))
 	}
 	f.Answer = Answer{Status: http.StatusOK, Header: [][2]string{{"Allow", "POST"}, {"Webhook-Allowed-Origin", origin}}}
-	if rate := r.Header.Get("WebHook-Request-Rate"); rate != "" {
-		f.Answer.Header = append(f.Answer.Header, [2]string{"Webhook-Allowed-Rate", "*"})
+	if r.Header.Get("WebHook-Request-Rate") != "" {
+		rate := "*"
+		if r.Rate > 0 {
+			rate = strconv.Itoa(max(1, int(r.Rate*60))) // a minute
+		}
+		f.Answer.Header = append(f.Answer.Header, [2]string{"Webhook-Allowed-Rate", rate})
 	}
 	return f
 }

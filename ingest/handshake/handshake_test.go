@@ -79,6 +79,28 @@ func TestCloudEventsAnswer(t *testing.T) {
 	if diff := cmp.Diff(want, f.Answer); diff != "" {
 		t.Error(diff)
 	}
+	f, _ = handshake.Of("kaleyra", handshake.Request{Method: "OPTIONS", Header: header("WebHook-Request-Origin", "e.example.com", "WebHook-Request-Rate", "120"), Rate: 0.5})
+	if got := f.Answer.Header[2]; got != [2]string{"Webhook-Allowed-Rate", "30"} {
+		t.Errorf("of an endpoint that takes one every 2 s: %v", got)
+	}
+}
+
+// TestNote: a protocol that has a token is told of before the provider's question is refused.
+func TestNote(t *testing.T) {
+	for _, c := range []struct {
+		endpoint schemas.Endpoint
+		want     bool
+	}{
+		{schemas.Endpoint{Origin: schemas.Origin{Provider: "meta"}}, true},
+		{schemas.Endpoint{Origin: schemas.Origin{Provider: "meta"}, Handshake: &schemas.Handshake{}}, false},
+		{schemas.Endpoint{Origin: schemas.Origin{Provider: "google-rbm"}, Verify: []schemas.Verify{{Scheme: schemas.SchemeBearer}}}, true},
+		{schemas.Endpoint{Origin: schemas.Origin{Provider: "google-rbm"}, Verify: []schemas.Verify{{Scheme: schemas.SchemeGoogleRBM}}}, false},
+		{schemas.Endpoint{Origin: schemas.Origin{Provider: "mobtexting"}}, false},
+	} {
+		if got := handshake.Note(&c.endpoint); (got != "") != c.want {
+			t.Errorf("%+v: %q", c.endpoint, got)
+		}
+	}
 }
 
 // TestCallbacksAreNoHandshakes: what looks a little like one is kept like everything else.

@@ -89,11 +89,24 @@ func createSegment(dir string, number uint64) (*segment, error) {
 	return &segment{number: number, path: path, file: f}, nil
 }
 
-func (s *segment) write(frames []byte) error {
-	if _, err := s.file.WriteAt(frames, s.length); err != nil {
-		return err
+// writeAtOnce bounds the copy of a batch on its way to the file; a batch may hold all that is
+// in flight.
+const writeAtOnce = 1 << 20
+
+func (s *segment) write(batch []*write, frames []byte) ([]byte, error) {
+	at := s.length
+	for i, w := range batch {
+		frames = appendFrame(frames, w.record)
+		if len(frames) < writeAtOnce && i < len(batch)-1 {
+			continue
+		}
+		if _, err := s.file.WriteAt(frames, at); err != nil {
+			return frames, err
+		}
+		at += int64(len(frames))
+		frames = frames[:0]
 	}
-	return s.file.Sync()
+	return frames, s.file.Sync()
 }
 
 // seal closes the file at its last good length.
@@ -197,6 +210,16 @@ func lockDir(dir string) (*os.File, error) {
 		return nil, fmt.Errorf("%s belongs to another process; each replica needs a spool of its own", dir)
 	}
 	return f, nil
+}
+
+// WriteFile writes a file beside the spool, and returns when it is on the disk.
+func WriteFile(path string, data []byte) error {
+	f, err := os.OpenFile(path, os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
+	if err != nil {
+		return err
+	}
+	_, err = f.Write(data)
+	return errors.Join(err, f.Sync(), f.Close(), syncDir(filepath.Dir(path)))
 }
 
 func syncDir(dir string) error {

@@ -29,7 +29,7 @@ var (
 // Options of a spool. Zero values take the defaults.
 type Options struct {
 	Max     int64 // bytes on the disk, default 4 GiB
-	Segment int64 // bytes of a segment, default 8 MiB; drained segments are deleted
+	Segment int64 // bytes of a segment, default 8 MiB, or a quarter of Max if that is less; drained segments are deleted
 }
 
 // retryEvery is how often a failing disk is tried again: each callback in between is refused at
@@ -83,7 +83,7 @@ func Open(dir string, o Options) (*Spool, error) {
 		s.max = 4 << 30
 	}
 	if s.roll <= 0 {
-		s.roll = 8 << 20
+		s.roll = min(8<<20, s.max/4) // so that a small spool is not full while it is empty
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
@@ -104,17 +104,16 @@ func Open(dir string, o Options) (*Spool, error) {
 // Damaged tells what was found broken when the spool was opened, for the log.
 func (s *Spool) Damaged() []string { return s.damaged }
 
-// patience is how long Append waits for the disk: with the time that Kafka was given before, the
-// provider's answer must not take longer than 2 s.
-const patience = time.Second
-
-// Append puts a record at the end and returns when it is on the disk. data must not be changed
-// afterwards when the failure is ErrSlow.
-func (s *Spool) Append(at time.Time, data []byte) error {
+// Append puts a record at the end and returns when it is on the disk, or when it isn't at the
+// time until: ErrSlow. data must not be changed after that.
+func (s *Spool) Append(at time.Time, data []byte, until time.Time) error {
 	w := &write{record: Record{at, data}, done: make(chan error, 1)}
 	n := frameSize(len(data))
 	s.mu.Lock()
 	switch {
+	case !time.Now().Before(until):
+		s.mu.Unlock()
+		return ErrSlow
 	case s.closed:
 		s.mu.Unlock()
 		return ErrClosed
@@ -130,7 +129,7 @@ func (s *Spool) Append(at time.Time, data []byte) error {
 	s.waiting = append(s.waiting, w)
 	s.mu.Unlock()
 	signal(s.wake)
-	late := time.NewTimer(patience)
+	late := time.NewTimer(time.Until(until))
 	defer late.Stop()
 	select {
 	case err := <-w.done:
@@ -157,9 +156,6 @@ func (s *Spool) write() {
 			for _, w := range batch {
 				w.done <- err
 			}
-			if cap(frames) > 4<<20 {
-				frames = nil
-			}
 		}
 		if closed {
 			return
@@ -167,19 +163,18 @@ func (s *Spool) write() {
 	}
 }
 
-// commit writes a batch and syncs it.
+// commit writes a batch and syncs it; frames is scratch.
 func (s *Spool) commit(batch []*write, frames []byte) ([]byte, error) {
-	oldest := batch[0].record.Time
+	oldest, n := batch[0].record.Time, int64(0)
 	for _, w := range batch {
-		frames = appendFrame(frames, w.record)
+		n += frameSize(len(w.record.Data))
 		if w.record.Time.Before(oldest) {
 			oldest = w.record.Time
 		}
 	}
-	n := int64(len(frames))
 	seg, err := s.open(n)
 	if err == nil {
-		err = seg.write(frames)
+		frames, err = seg.write(batch, frames)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()

@@ -29,10 +29,13 @@ func open(t testing.TB, dir string, o Options) *Spool {
 	return s
 }
 
+// soon is later than any disk of a test takes.
+func soon() time.Time { return time.Now().Add(time.Minute) }
+
 func add(t testing.TB, s *Spool, words ...string) {
 	t.Helper()
 	for i, w := range words {
-		if err := s.Append(time.Unix(1000+int64(i), 0), []byte(w)); err != nil {
+		if err := s.Append(time.Unix(1000+int64(i), 0), []byte(w), soon()); err != nil {
 			t.Fatalf("%s: %v", w, err)
 		}
 	}
@@ -130,7 +133,7 @@ func TestAgainstModel(t *testing.T) {
 			case 0, 1:
 				word := strings.Repeat("x", rapid.IntRange(0, 120).Draw(rt, "size")) + strconv.Itoa(next)
 				next++
-				if err := s.Append(time.Unix(int64(next), 0), []byte(word)); err != nil {
+				if err := s.Append(time.Unix(int64(next), 0), []byte(word), soon()); err != nil {
 					rt.Fatal(err)
 				}
 				model = append(model, word)
@@ -176,7 +179,7 @@ func TestConcurrent(t *testing.T) {
 	for p := range people {
 		wg.Go(func() {
 			for i := range each {
-				if err := s.Append(time.Now(), fmt.Appendf(nil, "%d %d", p, i)); err != nil {
+				if err := s.Append(time.Now(), fmt.Appendf(nil, "%d %d", p, i), soon()); err != nil {
 					t.Error(err)
 				}
 			}
@@ -297,7 +300,7 @@ func TestFull(t *testing.T) {
 	s := open(t, t.TempDir(), Options{Max: 1000, Segment: 300})
 	taken := 0
 	for {
-		err := s.Append(time.Unix(1, 0), make([]byte, 84))
+		err := s.Append(time.Unix(1, 0), make([]byte, 84), soon())
 		if err != nil {
 			if !errors.Is(err, ErrFull) {
 				t.Fatal(err)
@@ -313,6 +316,20 @@ func TestFull(t *testing.T) {
 		t.Errorf("%d drained", got)
 	}
 	add(t, s, "again")
+}
+
+// TestSmall: a spool smaller than a usual segment is not full while it is empty.
+func TestSmall(t *testing.T) {
+	s := open(t, t.TempDir(), Options{Max: 4 << 20})
+	if st := s.State(); st.Full {
+		t.Errorf("empty, and %+v", st)
+	}
+	if err := s.Append(time.Now(), make([]byte, 7<<19), soon()); err != nil {
+		t.Fatal(err)
+	}
+	if st := s.State(); !st.Full {
+		t.Errorf("nearly full, and %+v", st)
+	}
 }
 
 // badFile fails as told: a full disk, or one that is gone.
@@ -353,14 +370,14 @@ func TestFailingDisk(t *testing.T) {
 	add(t, s, "first")
 	for _, fail := range []*error{&failWrite, &failSync, &failCreate} {
 		*fail = syscall.ENOSPC
-		err := s.Append(time.Now(), []byte("refused"))
+		err := s.Append(time.Now(), []byte("refused"), soon())
 		if !errors.Is(err, syscall.ENOSPC) {
 			t.Fatalf("got %v", err)
 		}
 		if st := s.State(); !errors.Is(st.Failure, syscall.ENOSPC) {
 			t.Errorf("state %+v", st)
 		}
-		if err := s.Append(time.Now(), []byte("refused")); !errors.Is(err, syscall.ENOSPC) {
+		if err := s.Append(time.Now(), []byte("refused"), soon()); !errors.Is(err, syscall.ENOSPC) {
 			t.Errorf("while it fails: %v", err)
 		}
 		*fail = nil
@@ -375,6 +392,41 @@ func TestFailingDisk(t *testing.T) {
 	}
 }
 
+// slowFile syncs when it is told to.
+type slowFile struct {
+	file
+	sync chan struct{}
+}
+
+func (f slowFile) Sync() error {
+	<-f.sync
+	return f.file.Sync()
+}
+
+// TestSlowDisk: who appends waits until its time is over and not longer; what it was not told
+// to be kept may come out all the same, once.
+func TestSlowDisk(t *testing.T) {
+	sync := make(chan struct{})
+	s := open(t, t.TempDir(), Options{})
+	s.create = func(dir string, number uint64) (*segment, error) {
+		seg, err := createSegment(dir, number)
+		if err == nil {
+			seg.file = slowFile{seg.file, sync}
+		}
+		return seg, err
+	}
+	for name, until := range map[string]time.Time{"waited": time.Now().Add(20 * time.Millisecond), "too late before": time.Now()} {
+		if err := s.Append(time.Now(), []byte(name), until); !errors.Is(err, ErrSlow) {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	close(sync)
+	add(t, s, "last")
+	if diff := cmp.Diff([]string{"waited", "last"}, drain(t, s, 1<<20)); diff != "" {
+		t.Error(diff)
+	}
+}
+
 func TestOneOwner(t *testing.T) {
 	dir := t.TempDir()
 	s := open(t, dir, Options{})
@@ -382,7 +434,7 @@ func TestOneOwner(t *testing.T) {
 		t.Errorf("a second owner: %v", err)
 	}
 	_ = s.Close()
-	if err := s.Append(time.Now(), nil); !errors.Is(err, ErrClosed) {
+	if err := s.Append(time.Now(), nil, soon()); !errors.Is(err, ErrClosed) {
 		t.Errorf("append to a closed spool: %v", err)
 	}
 	_ = open(t, dir, Options{}).Close()
@@ -482,7 +534,7 @@ func appendForEver(dir string) {
 	}
 	from, _ := strconv.Atoi(os.Getenv("SPOOL_TEST_FROM"))
 	for i := from; ; i++ {
-		if err := s.Append(time.Now(), []byte(strconv.Itoa(i))); err != nil {
+		if err := s.Append(time.Now(), []byte(strconv.Itoa(i)), soon()); err != nil {
 			os.Exit(1)
 		}
 		fmt.Println("acked", i)
@@ -504,7 +556,7 @@ func BenchmarkAppend(b *testing.B) {
 	b.ReportAllocs()
 	b.RunParallel(func(pb *testing.PB) {
 		for pb.Next() {
-			if err := s.Append(time.Time{}, data); err != nil {
+			if err := s.Append(time.Time{}, data, soon()); err != nil {
 				b.Error(err)
 			}
 		}

@@ -313,7 +313,7 @@ func start(ctx context.Context, stage Stage, sh *shell, logs io.Writer) (*Runnin
 		_ = tel.Shutdown(ctx)
 		return nil, fmt.Errorf("HEED_ADMIN_LISTEN: %w", err)
 	}
-	admin := &http.Server{Handler: host.adminHandler(tel.Metrics), ReadHeaderTimeout: 5 * time.Second}
+	admin := &http.Server{Handler: host.adminHandler(tel.Metrics), ReadHeaderTimeout: 5 * time.Second, ErrorLog: host.ServerLog()}
 	go func() { _ = admin.Serve(listener) }()
 
 	ctx, cancel := context.WithCancel(ctx)

@@ -61,7 +61,11 @@ func (v *View) byName(i uint32) map[string]uint32 {
 // bytes are is decided by the bytes as much as by Content-Type, since providers label JSON as
 // forms and the other way about.
 func Read(raw Raw) (*View, *Failure) {
-	body, repaired := text(raw.Request.Body)
+	plain, f := unpack(&raw.Request)
+	if f != nil {
+		return nil, f
+	}
+	body, repaired := text(plain)
 	body = withoutLeadingBlanks(body) // not its end: a blank there tells that a last number is whole
 	if body == "" {
 		if query := raw.Request.Query(); query != "" {
@@ -71,7 +75,6 @@ func Read(raw Raw) (*View, *Failure) {
 		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "neither a body nor a query"}
 	}
 	var v *View
-	var f *Failure
 	media, params := "", map[string]string(nil)
 	if body[0] != '{' && body[0] != '[' {
 		media, params = mediaType(raw.Request.Get("Content-Type"))
@@ -81,7 +84,7 @@ func Read(raw Raw) (*View, *Failure) {
 		v, f = parseView(body)
 	case strings.HasPrefix(body, "--") && (strings.HasPrefix(media, "multipart/") || strings.Contains(body, "form-data")):
 		// the raw bytes, not the mended text: a part may be a file
-		v, f = readMultipart(raw.Request.Body, params["boundary"])
+		v, f = readMultipart(plain, params["boundary"])
 	case media == "application/x-www-form-urlencoded" || looksLikeForm(strings.TrimSpace(body)):
 		return readForm(strings.TrimSpace(body), repaired)
 	default:

@@ -38,7 +38,10 @@ type edge struct {
 	spool   string
 }
 
-func start(t *testing.T, nodes int) *edge {
+func start(t *testing.T, nodes int) *edge { return startOn(t, nodes, nil) }
+
+// startOn starts ingest on a disk of its own, with these options, where there is one.
+func startOn(t *testing.T, nodes int, disk func(spool, binary string) []string) *edge {
 	t.Helper()
 	e := &edge{t: t, cluster: stack.Kafka(t, stack.Nodes(nodes))}
 	e.client = streamtest.Open(t, e.cluster.Brokers())
@@ -60,10 +63,15 @@ func start(t *testing.T, nodes int) *edge {
 	}
 	data, admin := freeAddr(t), freeAddr(t)
 	e.url, e.admin, e.spool = "http://"+data+"/v1/callbacks/open", "http://"+admin, filepath.Join(dir, "spool")
+	argv := []string{binary}
+	if disk != nil {
+		e.spool = filepath.Join(dir, "disk", "spool")
+		argv = disk(filepath.Dir(e.spool), binary)
+	}
 	e.program = stack.NewProgram(t, "ingest", []string{
 		"PATH=" + os.Getenv("PATH"), "HEED_KAFKA_BROKERS=" + strings.Join(e.cluster.Brokers(), ","), "HEED_LISTEN=" + data, "HEED_ADMIN_LISTEN=" + admin,
 		"HEED_ENDPOINTS_FILE=" + file, "HEED_PSEUDONYM_KEY=" + strings.Repeat("ab", 32), "HEED_INGEST_SPOOL_DIR=" + e.spool, "HEED_INGEST_UNREADY_FOR=1ms",
-	}, binary)
+	}, argv...)
 	e.program.Start()
 	e.until("ready", func() bool { return e.page("/readyz") != "" })
 	return e
@@ -81,16 +89,24 @@ func freeAddr(t *testing.T) string {
 
 // page is an admin page that answers 200, else "".
 func (e *edge) page(path string) string {
+	if status, text := e.look(path); status == http.StatusOK {
+		return text
+	}
+	return ""
+}
+
+// look gets an admin page; status 0: nobody answers.
+func (e *edge) look(path string) (status int, text string) {
 	resp, err := http.Get(e.admin + path)
 	if err != nil {
-		return ""
+		return 0, ""
 	}
 	defer func() { _ = resp.Body.Close() }()
-	text, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != http.StatusOK {
-		return ""
+	body, err := io.ReadAll(resp.Body)
+	if err != nil {
+		return 0, ""
 	}
-	return string(text)
+	return resp.StatusCode, string(body)
 }
 
 func (e *edge) until(what string, holds func() bool) {
@@ -143,7 +159,11 @@ func (e *edge) load(rate int, stop <-chan struct{}) *ledger {
 }
 
 func (l *ledger) send(client *http.Client, url string, n, person int) {
-	body := fmt.Sprintf(`{"type":"USER_MESSAGE","from":"9199999%05d","n":"%d","pad":"%s"}`, person, n, strings.Repeat("x", 900))
+	l.sendSized(client, url, n, person, 900)
+}
+
+func (l *ledger) sendSized(client *http.Client, url string, n, person, size int) {
+	body := fmt.Sprintf(`{"type":"USER_MESSAGE","from":"9199999%05d","n":"%d","pad":"%s"}`, person, n, strings.Repeat("x", size))
 	began := time.Now()
 	status := 0
 	resp, err := client.Post(url, "application/json", strings.NewReader(body))
@@ -196,7 +216,7 @@ func (e *edge) check(l *ledger) (missing, twice, disorder int) {
 	return missing, twice, disorder
 }
 
-// during runs a load of 200/s while something happens, and for a while after.
+// during runs a load while something happens, and for a while after.
 func (e *edge) during(rate int, happens func()) *ledger {
 	stop := make(chan struct{})
 	done := make(chan *ledger)
@@ -230,11 +250,12 @@ func away(t *testing.T) time.Duration {
 func TestKafkaAway(t *testing.T) {
 	e := start(t, 1)
 	var drain time.Duration
-	var rss string
+	var before, after int
 	l := e.during(500, func() {
+		before = memory(e.page("/metrics"))
 		e.cluster.Nodes[0].Stop()
 		wait(away(t))
-		rss = memory(e.page("/metrics"))
+		after = memory(e.page("/metrics"))
 		e.cluster.Nodes[0].Continue()
 		began := time.Now()
 		e.drained()
@@ -242,20 +263,24 @@ func TestKafkaAway(t *testing.T) {
 	})
 	e.drained()
 	missing, twice, disorder := e.check(l)
-	t.Logf("answers %v, longest %s, over 2 s: %d; drained in %s, resident %s; missing %d, twice %d, out of order %d", l.statuses, l.longest, l.over2s, drain, rss, missing, twice, disorder)
+	t.Logf("answers %v, longest %s, over 2 s: %d; drained in %s, resident %d MiB before and %d MiB at the end; missing %d, twice %d, out of order %d", l.statuses, l.longest, l.over2s, drain, before, after, missing, twice, disorder)
 	if len(l.statuses) != 1 || l.statuses[200] == 0 || l.over2s > 0 || missing > 0 || disorder > 0 {
 		t.Errorf("answers %v, over 2 s: %d, missing %d, out of order %d", l.statuses, l.over2s, missing, disorder)
 	}
 	if drain > 30*time.Second {
 		t.Errorf("the spool was drained in %s", drain)
 	}
+	if after > before+32 {
+		t.Errorf("memory grew from %d to %d MiB while callbacks went to the disk", before, after)
+	}
 }
 
-func memory(metrics string) string {
+// memory is what the process has of it, in MiB.
+func memory(metrics string) int {
 	_, rest, _ := strings.Cut(metrics, "\nprocess_resident_memory_bytes ")
 	value, _, _ := strings.Cut(rest, "\n")
 	n, _ := strconv.ParseFloat(value, 64)
-	return fmt.Sprintf("%.0f MiB", n/(1<<20))
+	return int(n / (1 << 20))
 }
 
 // TestIngestIsKilled: kill -9 while the spool fills, and a start on the same directory.
@@ -293,8 +318,60 @@ func TestBrokerIsKilled(t *testing.T) {
 	e.drained()
 	missing, twice, disorder := e.check(l)
 	t.Logf("answers %v, longest %s, over 2 s: %d; missing %d, twice %d, out of order %d", l.statuses, l.longest, l.over2s, missing, twice, disorder)
-	if len(l.statuses) != 1 || l.over2s > 0 || missing > 0 || disorder > 0 {
+	if len(l.statuses) != 1 || l.statuses[200] == 0 || l.over2s > 0 || missing > 0 || disorder > 0 {
 		t.Errorf("answers %v, over 2 s: %d, missing %d, out of order %d", l.statuses, l.over2s, missing, disorder)
+	}
+}
+
+// TestLarge: everybody sends bodies of nearly 1 MiB while Kafka hangs: memory stays under 256 MiB,
+// what doesn't fit is answered 503, and what was answered 200 is kept.
+func TestLarge(t *testing.T) {
+	e := start(t, 1)
+	l := &ledger{accepted: map[int]bool{}, statuses: map[int]int{}}
+	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
+	defer client.CloseIdleConnections()
+	var wg sync.WaitGroup
+	stop := make(chan struct{})
+	for c := range 64 {
+		wg.Go(func() {
+			for i := 0; ; i++ {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				l.sendSized(client, e.url, (i*64+c)*senders, 0, 1_000_000)
+			}
+		})
+	}
+	most := 0
+	look := func(d time.Duration) {
+		for limit, tick := time.After(d), time.NewTicker(20*time.Millisecond); ; {
+			select {
+			case <-tick.C:
+				most = max(most, memory(e.page("/metrics")))
+			case <-limit:
+				tick.Stop()
+				return
+			}
+		}
+	}
+	look(2 * time.Second)
+	e.cluster.Nodes[0].Stop()
+	look(3 * time.Second)
+	close(stop)
+	wg.Wait()
+	e.cluster.Nodes[0].Continue()
+	e.drained()
+	missing, twice, _ := e.check(l)
+	t.Logf("answers %v, longest %s, resident at most %d MiB; missing %d, twice %d", l.statuses, l.longest, most, missing, twice)
+	if most == 0 || most > 256 || missing > 0 || l.statuses[200] == 0 {
+		t.Errorf("resident at most %d MiB, missing %d, answers %v", most, missing, l.statuses)
+	}
+	for status := range l.statuses {
+		if !slices.Contains([]int{200, 503}, status) {
+			t.Errorf("answers %v", l.statuses)
+		}
 	}
 }
 
@@ -341,12 +418,12 @@ func TestCrowd(t *testing.T) {
 		l.send(client, e.url, n, n%senders)
 	}
 	metrics := e.page("/metrics")
-	t.Logf("answers %v, longest %s, resident %s", l.statuses, l.longest, memory(metrics))
+	t.Logf("answers %v, longest %s, resident %d MiB", l.statuses, l.longest, memory(metrics))
 	if l.statuses[200] != 200 {
 		t.Errorf("answers %v", l.statuses)
 	}
-	if n, _, _ := strings.Cut(memory(metrics), " "); len(n) > 3 || n > "256" && len(n) == 3 {
-		t.Errorf("resident: %s", memory(metrics))
+	if n := memory(metrics); n == 0 || n > 256 {
+		t.Errorf("resident: %d MiB", n)
 	}
 	e.program.End(40 * time.Second)
 }
