@@ -11,8 +11,9 @@ import (
 	"github.com/heedhq/heed/schemas"
 )
 
-// maxUnpacked bounds what a compressed body may become: eight of ingest's largest bodies.
-const maxUnpacked = 8 << 20
+// maxUnpacked bounds what a compressed body may become: as much as ingest takes of a plain one
+// (HEED_INGEST_MAX_BODY's default), so that compressing gets nobody more of the normalizer's time.
+const maxUnpacked = 1 << 20
 
 // unpack gives the body as it was before it was compressed (RFC 9110 §8.4). No provider
 // documents that, but a library or proxy on its side may switch it on, and a STOP is a STOP.

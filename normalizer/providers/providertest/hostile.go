@@ -2,6 +2,7 @@ package providertest
 
 import (
 	"bytes"
+	"compress/gzip"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -226,6 +227,10 @@ func worst() []hostileBody {
 		{"base64 of base64", jsonType, base64Of(base64Of(base64Of(times("{", `"a":1,`, 40000, `"a":1}`))))},
 		{"base64 of zeros", jsonType, full(`{"message":{"data":"`, "A", `"}}`)},
 
+		{"gzip of escapes", jsonType, packed(full(`{"text":"`, `\"`, `"}`))},
+		{"gzip of one name", jsonType, packed(times("{", `"a":1,`, names, `"a":1}`))},
+		{"a bomb", jsonType, packed(bytes.Repeat([]byte(" "), 64*hostile))},
+
 		{"contacts for every message", jsonType, slices.Concat(
 			[]byte(`{"entry":[{"changes":[{"value":{"contacts":[`), distinct("", `{"wa_id":"#"},`, ""),
 			[]byte(`],"messages":[`), bytes.TrimSuffix(bytes.Repeat([]byte(`{"from":"x"},`), 1000), []byte(",")), []byte(`]}}]}]}`))},
@@ -235,4 +240,12 @@ func worst() []hostileBody {
 		{"channels of a flow", jsonType, distinct(`{"workflowInvocationId":"a","executionStatus":"x","result":{`, `"channel#":{},`, `}}`)},
 		{"channels of a message", jsonType, times(`{"event":"whatsapp:message:in","payload":{"channels":[`, `{"name":"w","to":"1"},`, 20000, `{}]}}`)},
 	}
+}
+
+func packed(body []byte) []byte {
+	var b bytes.Buffer
+	w := gzip.NewWriter(&b)
+	_, _ = w.Write(body) // into memory
+	_ = w.Close()
+	return b.Bytes()
 }
