@@ -65,7 +65,7 @@ lint: ## formatting, vet, each module on its own, import rules, shell scripts; s
 	@if [ -x .cache/bin/staticcheck ]; then echo staticcheck; .cache/bin/staticcheck work; \
 	else echo "staticcheck did not run: make tools installs it"; fi
 	@if [ -x .cache/bin/golangci-lint ]; then \
-		for module in $(MODULES); do echo "golangci-lint $$module"; (cd $$module && ../.cache/bin/golangci-lint run ./...); done; \
+		failed=; for module in $(MODULES); do echo "golangci-lint $$module"; (cd $$module && ../.cache/bin/golangci-lint run ./...) || failed=1; done; [ -z "$$failed" ]; \
 	else echo "golangci-lint did not run: make tools installs it"; fi
 
 .PHONY: tools

@@ -110,9 +110,9 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 	}
 
 	err = host.Run(ctx, serve, func(ctx context.Context) error {
-		next, err := d.switchesSoFar(ctx)
-		if err != nil {
-			return nil // stopping
+		next, ok := d.switchesSoFar(ctx)
+		if !ok {
+			return nil
 		}
 		return host.Run(ctx,
 			func(ctx context.Context) error {

@@ -70,7 +70,7 @@ func (f *followed) remove(name string) {
 // after lets d pass and compares what holds, and what the note names ("" for no note).
 func (f *followed) after(d time.Duration, what, holds, note string, tries int) {
 	f.t.Helper()
-	time.Sleep(d)
+	time.Sleep(d) //nolint:forbidigo // virtual time
 	synctest.Wait()
 	if f.holds != holds || f.tries != tries {
 		f.t.Errorf("%s: %q holds after %d tries, want %q after %d", what, f.holds, f.tries, holds, tries)

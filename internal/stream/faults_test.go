@@ -70,7 +70,7 @@ type cutConn struct {
 
 func (c cutConn) Write(b []byte) (int, error) {
 	if c.cut() {
-		c.Conn.Close()
+		c.Close()
 		return 0, net.ErrClosed
 	}
 	return c.Conn.Write(b)

@@ -2,6 +2,7 @@ package translate_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -288,7 +289,7 @@ func TestReadRaw(t *testing.T) {
 			r.Headers = append([]stream.Header(nil), rec.Headers...)
 			broken(&r)
 			_, _, err := translate.ReadRaw(&r)
-			if failure, ok := err.(adapter.Failure); !ok || failure.Class != adapter.NotRaw || failure.Index != adapter.WholeCallback {
+			if failure, ok := errors.AsType[adapter.Failure](err); !ok || failure.Class != adapter.NotRaw || failure.Index != adapter.WholeCallback {
 				t.Errorf("got %v, want a failure not_raw", err)
 			}
 		})
