@@ -107,23 +107,6 @@ func TestWriterLeadersMove(t *testing.T) {
 	flow.Check()
 }
 
-func TestWriterBrokersComeAndGo(t *testing.T) {
-	t.Parallel()
-	cluster := streamtest.Cluster(t, devbroker.Options{Nodes: 3, Topics: []stream.TopicSpec{{Name: "t", Partitions: 6}}})
-	flow := streamtest.StartFlow(t, streamtest.Open(t, cluster.ListenAddrs()), "t", 1000, 20*time.Second)
-	flow.Acked(50, 10*time.Second)
-	if err := cluster.RemoveNode(1); err != nil {
-		t.Fatal(err)
-	}
-	flow.Acked(300, 20*time.Second)
-	if _, _, err := cluster.AddNode(7, 0); err != nil {
-		t.Fatal(err)
-	}
-	cluster.ShufflePartitionLeaders()
-	flow.Acked(300, 20*time.Second)
-	flow.Check()
-}
-
 // hold lets no produce request through until release is called; holding tells of each.
 func hold(cluster *kfake.Cluster) (holding <-chan struct{}, release func()) {
 	arrived := make(chan struct{}, 100)
