@@ -105,10 +105,8 @@ var (
 	StartEarliest = Start{word: "earliest"}
 )
 
-// StartAt is the start with the first event that was recorded at t or later.
-func StartAt(t time.Time) Start { return Start{at: t} }
-
-// Time is the point in time of the start; ok is false for latest and earliest.
+// Time is the point in time of the start, which begins with the first event that was recorded then
+// or later; ok is false for latest and earliest.
 func (s Start) Time() (t time.Time, ok bool) { return s.at, !s.at.IsZero() }
 
 // String is the start as the file has it.

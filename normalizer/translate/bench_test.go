@@ -44,6 +44,6 @@ func BenchmarkMessage(b *testing.B) {
 	out := one(b, rawOf("{}"), stop())
 	b.ReportAllocs()
 	for b.Loop() {
-		_ = out.Message()
+		_ = out.Event.Message(out.Topic, out.Key)
 	}
 }

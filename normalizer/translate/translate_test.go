@@ -248,7 +248,7 @@ func TestReadRaw(t *testing.T) {
 	m := e.Message(schemas.TopicCallbacks, []byte("k"))
 	rec := stream.Record{Topic: m.Topic, Partition: 3, Offset: 17, Key: m.Key, Value: m.Value, Headers: m.Headers}
 
-	got, env, err := translate.ReadRaw(&rec)
+	got, env, err := new(translate.Reader).Read(&rec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -288,7 +288,7 @@ func TestReadRaw(t *testing.T) {
 			r := rec
 			r.Headers = append([]stream.Header(nil), rec.Headers...)
 			broken(&r)
-			_, _, err := translate.ReadRaw(&r)
+			_, _, err := new(translate.Reader).Read(&r)
 			if failure, ok := errors.AsType[adapter.Failure](err); !ok || failure.Class != adapter.NotRaw || failure.Index != adapter.WholeCallback {
 				t.Errorf("got %v, want a failure not_raw", err)
 			}

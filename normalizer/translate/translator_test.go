@@ -54,7 +54,7 @@ func TestTranslatorKeepsCallbacksApart(t *testing.T) {
 			}
 			for j := range outs {
 				got = append(got, messages.Of(&outs[j].Event, outs[j].Topic, outs[j].Key))
-				want = append(want, expected[j].Message())
+				want = append(want, expected[j].Event.Message(expected[j].Topic, expected[j].Key))
 			}
 		}
 	}
