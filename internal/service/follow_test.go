@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,7 @@ type followed struct {
 	t       *testing.T
 	dir     string
 	log     bytes.Buffer
+	mu      sync.Mutex
 	holds   string // the contents that were taken last
 	tries   int
 	reloads []bool // whether each was good
@@ -32,6 +34,8 @@ func follow(t *testing.T) *followed {
 		File:     filepath.Join(f.dir, "list"),
 		Reloaded: func(err error) { f.reloads = append(f.reloads, err == nil) },
 		Take: func(read func(string) ([]byte, error)) (int, error) {
+			f.mu.Lock()
+			defer f.mu.Unlock()
 			f.tries++
 			list, err := read(filepath.Join(f.dir, "list"))
 			if err != nil {
@@ -72,6 +76,8 @@ func (f *followed) after(d time.Duration, what, holds, note string, tries int) {
 	f.t.Helper()
 	time.Sleep(d) //nolint:forbidigo // virtual time
 	synctest.Wait()
+	f.mu.Lock()
+	defer f.mu.Unlock()
 	if f.holds != holds || f.tries != tries {
 		f.t.Errorf("%s: %q holds after %d tries, want %q after %d", what, f.holds, f.tries, holds, tries)
 	}
