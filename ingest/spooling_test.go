@@ -178,6 +178,29 @@ func TestKafkaAway(t *testing.T) {
 }
 
 // TestRestart: what an earlier process spooled is drained by the next.
+// TestSpoolingIsSaidOnce: a spool that fills and empties all the time fills no log.
+func TestSpoolingIsSaidOnce(t *testing.T) {
+	over := spooling(t, &switchable{}, spool.Options{})
+	var log bytes.Buffer
+	over.log = slog.New(slog.NewTextHandler(&log, nil))
+	says := func(what string) int { return strings.Count(log.String(), what) }
+	for range 20 {
+		if err := over.Put(stream.Message{Topic: "t", Value: []byte("v"), Time: time.Now()}); err != nil {
+			t.Fatal(err)
+		}
+		over.drain(t.Context())
+	}
+	if n := says("answered from the spool"); n != 1 || says("empty again") != 0 {
+		t.Errorf("within a moment: %d times\n%s", n, &log)
+	}
+	over.spell.last = over.spell.last.Add(-calm)
+	over.drain(t.Context())
+	over.drain(t.Context())
+	if says("empty again") != 1 || says("callbacks=20") != 1 {
+		t.Errorf("at the end:\n%s", &log)
+	}
+}
+
 func TestRestart(t *testing.T) {
 	broker := &switchable{away: true}
 	over := spooling(t, broker, spool.Options{})
