@@ -87,7 +87,8 @@ fuzz: ## every fuzz target for FUZZTIME (60s)
 .PHONY: bench
 bench: ## benchmarks, as ratios against a floor measured in the same run (BENCH=regexp, BENCHTIME=1s)
 	go test -p 1 -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 30m \
-		$$(grep -rlE --include='*_test.go' '^func Benchmark' $(MODULES) | xargs -r -n1 dirname | sort -u | sed 's#^#./#')
+		$$(grep -rlE --include='*_test.go' '^func Benchmark' $(MODULES) | xargs -r -n1 dirname | sort -u | sed 's#^#./#') \
+		| grep --line-buffered -vE '^(goos|goarch|cpu): |^PASS$$'
 
 .PHONY: golden
 golden: ## write every want.json anew from what the adapters make now; read the diff
