@@ -3,10 +3,8 @@ package providertest
 import (
 	"bytes"
 	"encoding/json"
-	"math"
 	"math/rand/v2"
 	"net/url"
-	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -163,13 +161,6 @@ func holds(t testing.TB, a adapter.Adapter, raw adapter.Raw) {
 	}
 }
 
-// The bars for a hostile callback of 1 MiB: 50 ms on a free machine, here with room for a busy one.
-const (
-	hostile     = 1 << 20
-	hostileTime = 250 * time.Millisecond
-	hostileFold = 64
-)
-
 // survivesSize blows the callback up to 1 MiB: one long text, or the elements of its list over and
 // over. It is answered in linear time and memory.
 func (c *Case) survivesSize(t *testing.T, a adapter.Adapter) {
@@ -179,28 +170,8 @@ func (c *Case) survivesSize(t *testing.T, a adapter.Adapter) {
 	for name, body := range blownUp(c.Raw.Request.Body) {
 		raw := c.Raw
 		raw.Request.Body = body
-		var before, after runtime.MemStats
-		runtime.ReadMemStats(&before)
-		spent := fastest(3, func() { a.Adapt(raw) })
-		runtime.ReadMemStats(&after)
-		if spent > hostileTime {
-			t.Errorf("%s of 1 MiB takes %v", name, spent)
-		}
-		if fold := (after.TotalAlloc - before.TotalAlloc) / 3 / uint64(len(body)); fold > hostileFold {
-			t.Errorf("%s of 1 MiB takes %d times its size in memory", name, fold)
-		}
+		Cheap(t, name+" of 1 MiB", len(body), func() { a.Adapt(raw) })
 	}
-}
-
-// fastest is the shortest of n runs: what the work takes, without what else the machine does.
-func fastest(n int, work func()) time.Duration {
-	best := time.Duration(math.MaxInt64)
-	for range n {
-		start := time.Now()
-		work()
-		best = min(best, time.Since(start))
-	}
-	return best
 }
 
 func blownUp(body []byte) map[string][]byte {
