@@ -61,7 +61,8 @@ lint: ## formatting, vet, each module on its own, import rules, shell scripts; s
 	go test -count=1 ./internal/arch
 	@bash schemas/lint.sh
 	@for script in $$(git ls-files '*.sh' .ci/run); do bash -n $$script; done
-	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck $$(git ls-files '*.sh' .ci/run); fi
+	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck $$(git ls-files '*.sh' .ci/run); \
+	else echo "shellcheck did not run: it is not here"; fi
 	@if [ -x .cache/bin/staticcheck ]; then echo staticcheck; .cache/bin/staticcheck work; \
 	else echo "staticcheck did not run: make tools installs it"; fi
 	@if [ -x .cache/bin/golangci-lint ]; then \
