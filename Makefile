@@ -61,11 +61,12 @@ lint: ## formatting, vet, each module on its own, import rules, shell scripts; s
 	go test -count=1 ./internal/arch
 	@bash schemas/lint.sh
 	@for script in $$(git ls-files '*.sh' .ci/run); do bash -n $$script; done
-	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck $$(git ls-files '*.sh' .ci/run); fi
+	@if command -v shellcheck >/dev/null; then echo shellcheck; shellcheck $$(git ls-files '*.sh' .ci/run); \
+	else echo "shellcheck did not run: it is not here"; fi
 	@if [ -x .cache/bin/staticcheck ]; then echo staticcheck; .cache/bin/staticcheck work; \
 	else echo "staticcheck did not run: make tools installs it"; fi
 	@if [ -x .cache/bin/golangci-lint ]; then \
-		for module in $(MODULES); do echo "golangci-lint $$module"; (cd $$module && ../.cache/bin/golangci-lint run ./...); done; \
+		failed=; for module in $(MODULES); do echo "golangci-lint $$module"; (cd $$module && ../.cache/bin/golangci-lint run ./...) || failed=1; done; [ -z "$$failed" ]; \
 	else echo "golangci-lint did not run: make tools installs it"; fi
 
 .PHONY: tools
@@ -87,7 +88,8 @@ fuzz: ## every fuzz target for FUZZTIME (60s)
 .PHONY: bench
 bench: ## benchmarks, as ratios against a floor measured in the same run (BENCH=regexp, BENCHTIME=1s)
 	go test -p 1 -run '^$$' -bench '$(BENCH)' -benchtime $(BENCHTIME) -benchmem -timeout 30m \
-		$$(grep -rlE --include='*_test.go' '^func Benchmark' $(MODULES) | xargs -r -n1 dirname | sort -u | sed 's#^#./#')
+		$$(grep -rlE --include='*_test.go' '^func Benchmark' $(MODULES) | xargs -r -n1 dirname | sort -u | sed 's#^#./#') \
+		| grep --line-buffered -vE '^(goos|goarch|cpu): |^PASS$$'
 
 .PHONY: golden
 golden: ## write every want.json anew from what the adapters make now; read the diff

@@ -34,9 +34,11 @@ type config struct {
 func (c *config) declare(v *env.Vars) {
 	c.kafka.Declare(v)
 	c.redis.Declare(v)
+	v.Required("HEED_REDIS_URL")
 	c.api.Declare(v)
 	v.String(&c.listen, "HEED_LISTEN", ":8082", "Address of the consent API.")
-	v.Secret(&c.pseudonymKey, "HEED_PSEUDONYM_KEY", "Key of the pseudonyms that stand for people: 64 hex digits; several, newest first, while it is being changed. The same for ingest, normalizer and consent. Addresses on the facts are encrypted under a key derived from it. Required, here or as a file.")
+	v.Secret(&c.pseudonymKey, "HEED_PSEUDONYM_KEY", "Key of the pseudonyms that stand for people: 64 hex digits (openssl rand -hex 32); several, newest first, while it is being changed. The same for ingest, normalizer and consent. Addresses on the facts are encrypted under a key derived from it.")
+	v.Required("HEED_PSEUDONYM_KEY")
 	v.String(&c.directoryFile, "HEED_DIRECTORY_FILE", "", "File that says which agents speak for which brand: brands: [{id, agents: [{channel, id}]}]. An agent that stands in none is a brand of its own, unless the event names one.")
 	v.Enum(&c.stopScope, "HEED_CONSENT_STOP_SCOPE", "agent", []string{"agent", "brand"}, "How far a plain STOP reaches: the agent that it was sent to, as the providers document it, or the agent's whole brand, which is stricter.")
 	v.Int(&c.buckets, "HEED_CONSENT_BUCKETS", 8192, 1, "Buckets of people per partition in Redis. 100 people a bucket is best (12 partitions of 8,192: 10 million people); a bucket of more than Redis's hash-max-listpack-entries takes twice the memory. A change rebuilds the view from the facts.")
@@ -48,13 +50,8 @@ func (c *config) declare(v *env.Vars) {
 func (c *config) check() error {
 	var wrong []error
 	var err error
-	if c.pseudonymKey == "" {
-		wrong = append(wrong, errors.New("HEED_PSEUDONYM_KEY or HEED_PSEUDONYM_KEY_FILE is not set: the key of the pseudonyms, 64 hex digits (make one with: openssl rand -hex 32)"))
-	} else if c.pseudonyms, err = schemas.ParsePseudonymKeys(c.pseudonymKey); err != nil {
+	if c.pseudonyms, err = schemas.ParsePseudonymKeys(c.pseudonymKey); err != nil {
 		wrong = append(wrong, fmt.Errorf("HEED_PSEUDONYM_KEY: %w", err))
-	}
-	if c.redis.URL == "" {
-		wrong = append(wrong, errors.New("HEED_REDIS_URL or HEED_REDIS_URL_FILE is not set: where the view is kept, e.g. redis://localhost:6379"))
 	}
 	if c.directory, err = readDirectory(c.directoryFile); err != nil {
 		wrong = append(wrong, err)

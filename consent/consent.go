@@ -78,7 +78,7 @@ func run(ctx context.Context, host *service.Host, cfg *config, faults func(step)
 	if err != nil {
 		return err
 	}
-	defer conn.Close()
+	defer func() { _ = conn.Close() }()
 	seals, err := newSealer(cfg.pseudonyms)
 	if err != nil {
 		return err

@@ -87,7 +87,7 @@ func (s *sealer) open(person, text string) (*schemas.User, error) {
 		nonce := data[4 : 4+k.aead.NonceSize()]
 		plain, err := k.aead.Open(nil, nonce, data[4+k.aead.NonceSize():], []byte(person))
 		if err != nil {
-			return nil, fmt.Errorf("%w: %v", errSealed, err)
+			return nil, fmt.Errorf("%w: %w", errSealed, err)
 		}
 		var one sealed
 		if err := json.Unmarshal(plain, &one); err != nil {

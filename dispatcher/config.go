@@ -1,7 +1,6 @@
 package dispatcher
 
 import (
-	"crypto/sha256"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -48,7 +47,7 @@ func (c *config) check() error {
 	if _, err := c.api.Tokens(c.listen); err != nil {
 		wrong = append(wrong, err)
 	}
-	subs, _, err := c.read()
+	subs, err := c.read(os.ReadFile)
 	if err == nil {
 		_, err = compileAll(subs)
 	}
@@ -60,7 +59,7 @@ func (c *config) check() error {
 
 // notes says what is valid but should be known.
 func (c *config) notes() []string {
-	subs, _, err := c.read()
+	subs, err := c.read(os.ReadFile)
 	if err != nil {
 		return nil
 	}
@@ -71,29 +70,13 @@ func (c *config) notes() []string {
 	return notes
 }
 
-// digest chains what was read.
-type digest [sha256.Size]byte
-
-func (d *digest) add(data []byte) { *d = sha256.Sum256(append(d[:], data...)) }
-
-// read reads the subscriptions file and the secrets that it names, with a digest of all of it,
-// by which a change is noticed.
-func (c *config) read() ([]schemas.Subscription, digest, error) {
-	var d digest
-	data, err := os.ReadFile(c.file)
+// read reads the subscriptions file and the secrets that it names.
+func (c *config) read(read func(path string) ([]byte, error)) ([]schemas.Subscription, error) {
+	data, err := read(c.file)
 	if err != nil {
-		return nil, d, err
+		return nil, err
 	}
-	d.add(data)
-	subs, err := schemas.ParseSubscriptions(data, schemas.SubscriptionContext{
-		Getenv: os.LookupEnv,
-		ReadFile: func(path string) ([]byte, error) {
-			secret, err := os.ReadFile(path)
-			d.add(secret)
-			return secret, err
-		},
-	})
-	return subs, d, err
+	return schemas.ParseSubscriptions(data, schemas.SubscriptionContext{Getenv: os.LookupEnv, ReadFile: read})
 }
 
 // compileAll compiles what every subscription wants; the error names each that is not valid.

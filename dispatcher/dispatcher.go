@@ -56,12 +56,11 @@ type dispatcher struct {
 	book     *book
 	metrics  *metrics
 	switches switches
-	hard     context.Context // ends when what is still in flight is given up
-	tasks    sync.WaitGroup  // writes that go on by themselves
-	turns    chan struct{}   // lanes that read by themselves at once
-	memory   atomic.Int64    // bytes of events that subscribers hold
-	stale    atomic.Pointer[string]
-	seen     digest // of the files as last read
+	hard     context.Context  // ends when what is still in flight is given up
+	tasks    sync.WaitGroup   // writes that go on by themselves
+	turns    chan struct{}    // lanes that read by themselves at once
+	memory   atomic.Int64     // bytes of events that subscribers hold
+	file     service.Followed // the subscriptions
 
 	mu         sync.Mutex
 	roster     *roster
@@ -99,24 +98,21 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 	if err := d.observe(host.Meter); err != nil {
 		return err
 	}
-	subs, seen, err := c.read()
-	if err == nil {
-		d.seen, err = seen, d.take(subs)
-	}
-	if err != nil {
+	d.file = service.Followed{Host: host, Name: "subscriptions", File: c.file, Take: d.loadFile, Reloaded: d.countReload}
+	if err := d.file.Load(); err != nil {
 		return err
 	}
 	host.Ready("kafka", func() error { return reachable(client) })
-	host.Note("subscriptions", d.note)
+	host.Note("subscriptions", d.file.Note)
 	serve, err := d.api()
 	if err != nil {
 		return err
 	}
 
 	err = host.Run(ctx, serve, func(ctx context.Context) error {
-		next, err := d.switchesSoFar(ctx)
-		if err != nil {
-			return nil // stopping
+		next, ok := d.switchesSoFar(ctx)
+		if !ok {
+			return nil
 		}
 		return host.Run(ctx,
 			func(ctx context.Context) error {
@@ -127,7 +123,7 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 			},
 			d.commit,
 			d.measure,
-			d.follow,
+			d.file.Run,
 			d.followSwitches(next),
 		)
 	})
@@ -154,14 +150,6 @@ func reachable(client *stream.Client) error {
 	ctx, cancel := context.WithTimeout(context.Background(), 250*time.Millisecond)
 	defer cancel()
 	return client.Reachable(ctx)
-}
-
-// note is what /readyz says of a bad subscriptions file.
-func (d *dispatcher) note() string {
-	if why := d.stale.Load(); why != nil {
-		return *why
-	}
-	return ""
 }
 
 // commit commits the lanes' progress until ctx ends; what a partition has left, its owner
@@ -277,11 +265,7 @@ func (d *dispatcher) observe(m metric.Meter) error {
 				o.ObserveInt64(held, 1, metric.WithAttributes(id, attribute.String("state", x.state)))
 			}
 		}
-		bad := int64(0)
-		if d.note() != "" {
-			bad = 1
-		}
-		o.ObserveInt64(stale, bad)
+		o.ObserveInt64(stale, d.file.Stale())
 		return nil
 	}, lag, age, inFlight, held, stale)
 	return errors.Join(errs[:]...)

@@ -2,10 +2,8 @@ package dispatcher
 
 import (
 	"context"
-	"os"
 	"reflect"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -144,61 +142,20 @@ func same(a, b *schemas.Subscription) bool {
 	return reflect.DeepEqual(&x, &y)
 }
 
-// reloadEvery is how often the files are looked at. Reading beats watching here: mounted
-// configuration is changed by swapping symbolic links several folders up, which watchers miss.
-const reloadEvery = 2 * time.Second
-
-// follow keeps the subscriptions as the file says, and the last good ones when it is bad.
-func (d *dispatcher) follow(ctx context.Context) error {
-	tick := time.NewTicker(reloadEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-d.host.Reloads():
-			d.reload()
-		case <-tick.C:
-			if d.changed() {
-				d.reload()
-			}
-		}
-	}
-}
-
-// changed says whether the bytes of the files differ from those of the last try.
-func (d *dispatcher) changed() bool {
-	var now digest
-	data, err := os.ReadFile(d.config.file)
+// loadFile takes the subscriptions of the file.
+func (d *dispatcher) loadFile(read func(path string) ([]byte, error)) (int, error) {
+	subs, err := d.config.read(read)
 	if err != nil {
-		return d.stale.Load() == nil
+		return 0, err
 	}
-	now.add(data)
-	for _, s := range d.current().subs {
-		for _, path := range s.sub.Config.SecretFile {
-			secret, _ := os.ReadFile(path) // a missing one differs from what it was
-			now.add(secret)
-		}
-	}
-	return now != d.seen
+	return len(subs), d.take(subs)
 }
 
-// reload reads the files and takes what they say, or says why not.
-func (d *dispatcher) reload() {
-	subs, seen, err := d.config.read()
-	d.seen = seen
-	if err == nil {
-		err = d.take(subs)
-	}
+// countReload counts how a reading of the file went.
+func (d *dispatcher) countReload(err error) {
 	result := "taken"
 	if err != nil {
 		result = "refused"
-		why := "the subscriptions file is not taken, the subscriptions stay as they were: " + strings.ReplaceAll(err.Error(), "\n", "; ")
-		d.stale.Store(&why)
-		d.host.Log.Error("subscriptions not reloaded", "file", d.config.file, "error", err)
-	} else {
-		d.stale.Store(nil)
-		d.host.Log.Info("subscriptions loaded", "file", d.config.file, "subscriptions", len(subs))
 	}
 	d.metrics.reloads.Add(context.Background(), 1, metric.WithAttributes(attribute.String("result", result)))
 }

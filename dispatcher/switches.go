@@ -66,9 +66,10 @@ func (d *dispatcher) gone(subscription string) {
 	})
 }
 
-// switchesSoFar reads the switches as they stand; deliveries begin only then.
-func (d *dispatcher) switchesSoFar(ctx context.Context) (next int64, err error) {
-	err = d.insist(ctx, "reading "+schemas.TopicSubscriptions, func(ctx context.Context) error {
+// switchesSoFar reads the switches as they stand; deliveries begin only then. It goes on until it
+// has them: ok is false only when the stage stops before.
+func (d *dispatcher) switchesSoFar(ctx context.Context) (next int64, ok bool) {
+	err := d.insist(ctx, "reading "+schemas.TopicSubscriptions, func(ctx context.Context) (err error) {
 		next, err = d.client.Replay(ctx, schemas.TopicSubscriptions, 0, stream.FirstOffset, -1, func(records []stream.Record) error {
 			for i := range records {
 				d.switched(&records[i])
@@ -77,7 +78,7 @@ func (d *dispatcher) switchesSoFar(ctx context.Context) (next int64, err error) 
 		})
 		return err
 	})
-	return next, err
+	return next, err == nil
 }
 
 // followSwitches obeys what others switch.

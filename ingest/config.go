@@ -95,7 +95,7 @@ func (c *config) check() error {
 	if c.maxInFlight < c.maxBody+c.maxHeader {
 		wrong = append(wrong, errors.New("HEED_INGEST_MAX_IN_FLIGHT: smaller than one callback (HEED_INGEST_MAX_BODY and HEED_INGEST_MAX_HEADER)"))
 	}
-	endpoints, _, err := c.readEndpoints()
+	endpoints, err := c.readEndpoints(os.ReadFile)
 	if err == nil {
 		_, err = makeRoutes(endpoints, nil, &tallies{})
 	}
@@ -107,7 +107,7 @@ func (c *config) check() error {
 
 // notes says what is valid but should be known.
 func (c *config) notes() []string {
-	endpoints, _, err := c.readEndpoints()
+	endpoints, err := c.readEndpoints(os.ReadFile)
 	if err != nil {
 		return nil
 	}
@@ -128,24 +128,16 @@ func (c *config) notes() []string {
 	return notes
 }
 
-// readEndpoints reads the endpoints file and the secrets that it names, with a digest of all of
-// it, by which a change is noticed.
-func (c *config) readEndpoints() ([]schemas.Endpoint, digest, error) {
-	var d digest
-	data, err := os.ReadFile(c.endpointsFile)
+// readEndpoints reads the endpoints file and the secrets that it names.
+func (c *config) readEndpoints(read func(path string) ([]byte, error)) ([]schemas.Endpoint, error) {
+	data, err := read(c.endpointsFile)
 	if err != nil {
-		return nil, d, err
+		return nil, err
 	}
-	d.add(data)
-	endpoints, err := schemas.ParseEndpoints(data, schemas.EndpointContext{
+	return schemas.ParseEndpoints(data, schemas.EndpointContext{
 		Providers: Providers(),
 		Presets:   Presets,
 		Getenv:    os.LookupEnv,
-		ReadFile: func(path string) ([]byte, error) {
-			secret, err := os.ReadFile(path)
-			d.add(secret)
-			return secret, err
-		},
+		ReadFile:  read,
 	})
-	return endpoints, d, err
 }

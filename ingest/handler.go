@@ -23,6 +23,7 @@ import (
 // kept and answered.
 type handler struct {
 	routes   atomic.Pointer[routes]
+	loads    atomic.Int64 // times that routes were taken
 	keep     *keeper
 	calls    *calls
 	inFlight inFlight

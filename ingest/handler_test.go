@@ -123,7 +123,7 @@ func testHandler(t testing.TB, file string, keep *keeper, logs io.Writer) *handl
 		t.Fatal(err)
 	}
 	h.routes.Store(&table)
-	if err := h.report(metricnoop.Meter{}, &reloader{}, &marks{}); err != nil {
+	if err := h.report(metricnoop.Meter{}, &service.Followed{}, &marks{}); err != nil {
 		t.Fatal(err)
 	}
 	return h

@@ -50,8 +50,14 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 		keep.spool, keep.after = over, c.spoolAfter
 	}
 	h := newHandler(c, host, keep)
-	endpoints := &reloader{config: c, handler: h, log: host.Log}
-	if err := endpoints.first(); err != nil {
+	endpoints := &service.Followed{Host: host, Name: "endpoints", File: c.endpointsFile, Take: func(read func(string) ([]byte, error)) (int, error) {
+		all, err := c.readEndpoints(read)
+		if err != nil {
+			return 0, err
+		}
+		return len(all), h.setRoutes(all)
+	}}
+	if err := endpoints.Load(); err != nil {
 		return err
 	}
 	ticks := &marks{
@@ -68,7 +74,7 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 	}
 	host.Ready("kafka", func() error { return over.excuses(cmp.Or(reachable(client), ticks.silent())) })
 	host.Note("spool", over.note)
-	host.Note("endpoints", endpoints.note)
+	host.Note("endpoints", endpoints.Note)
 
 	server, err := c.serve(host, h)
 	if err != nil {
@@ -78,7 +84,7 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 		server.run,
 		over.run,
 		ticks.run,
-		func(ctx context.Context) error { return endpoints.run(ctx, host.Reloads()) },
+		endpoints.Run,
 		func(ctx context.Context) error {
 			// Nobody waits for it: what lasts is in the log.
 			_ = client.WaitForTopics(ctx, schemas.TopicCallbacks, schemas.TopicCallbacksBulk)
@@ -131,7 +137,7 @@ func newHandler(c *config, host *service.Host, keep *keeper) *handler {
 }
 
 // report registers the stage's metrics.
-func (h *handler) report(meter metric.Meter, endpoints *reloader, ticks *marks) error {
+func (h *handler) report(meter metric.Meter, endpoints *service.Followed, ticks *marks) error {
 	var err error
 	h.took, err = meter.Float64Histogram("heed_ingest_seconds", metric.WithUnit("s"),
 		metric.WithDescription("From the last byte of an accepted callback to its answer."),
@@ -147,19 +153,14 @@ func (h *handler) report(meter metric.Meter, endpoints *reloader, ticks *marks) 
 		{"heed_ingest_header_bytes", "Bytes of headers over 4 KiB that are still being read.", h.heads.held.Load},
 		{"heed_ingest_places", "Connections, and HTTP/2 requests on them, of HEED_INGEST_MAX_CONNECTIONS.", h.places.taken.Load},
 		{"heed_ingest_endpoints", "Endpoints in use.", func() int64 { return int64(len(*h.routes.Load())) }},
-		{"heed_ingest_endpoints_stale", "1 while the endpoints file is bad and the endpoints are those of the last good one.", func() int64 {
-			if endpoints.note() != "" {
-				return 1
-			}
-			return 0
-		}},
+		{"heed_ingest_endpoints_stale", "1 while the endpoints file is bad and the endpoints are those of the last good one.", endpoints.Stale},
 	}
 	counters := []struct {
 		name, help string
 		value      func() int64
 	}{
 		{"heed_ingest_places_refused", "Connections closed, and HTTP/2 requests answered 503, because no place was left, or no room for their headers.", h.places.refused.Load},
-		{"heed_ingest_endpoints_loads", "Times that the endpoints file was taken.", endpoints.loads.Load},
+		{"heed_ingest_endpoints_loads", "Times that the endpoints file was taken.", h.loads.Load},
 		{"heed_ingest_marks", "Time marks acknowledged.", ticks.written.Load},
 		{"heed_ingest_marks_failed", "Time marks that were not acknowledged in time.", ticks.failed.Load},
 	}

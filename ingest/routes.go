@@ -50,6 +50,17 @@ func makeRoutes(endpoints []schemas.Endpoint, old routes, tallies *tallies) (rou
 	return table, errors.Join(wrong...)
 }
 
+// setRoutes makes these the endpoints, in one step.
+func (h *handler) setRoutes(endpoints []schemas.Endpoint) error {
+	table, err := makeRoutes(endpoints, *h.routes.Load(), &h.tallies)
+	if err != nil {
+		return err
+	}
+	h.routes.Store(&table)
+	h.loads.Add(1)
+	return nil
+}
+
 func makeEndpoint(one schemas.Endpoint) (*endpoint, error) {
 	verifier, err := signature.New(one.Verify)
 	if err != nil {

@@ -29,6 +29,7 @@ type overflow struct {
 	why     atomic.Pointer[string]      // why not
 	drained atomic.Int64
 	aside   atomic.Int64 // records that Kafka will never take, put aside for people
+	spell   spell        // the drain's
 }
 
 const (
@@ -164,7 +165,6 @@ func (o *overflow) run(ctx context.Context) error {
 // drain brings everything that waits to Kafka, or goes on trying until ctx ends.
 func (o *overflow) drain(ctx context.Context) {
 	s := o.open.Load()
-	count, began := 0, time.Now()
 	for s != nil && ctx.Err() == nil {
 		records, err := s.Next(drainBytes)
 		if err != nil {
@@ -176,23 +176,53 @@ func (o *overflow) drain(ctx context.Context) {
 			continue
 		}
 		if len(records) == 0 {
-			if count > 0 {
-				o.log.Info("the spool is empty again", "callbacks", count, "took", time.Since(began).Round(time.Millisecond).String())
+			if was, over := o.spell.over(time.Now()); over {
+				o.log.Info("the spool is empty again", "callbacks", was.callbacks, "took", was.last.Sub(was.began).Round(time.Millisecond).String())
 			}
 			return
 		}
-		if count == 0 {
+		if o.spell.more(len(records), time.Now()) {
 			o.log.Warn("Kafka doesn't acknowledge in time: callbacks are answered from the spool until it does", "dir", o.dir)
 		}
-		count += len(records)
 		if !o.send(ctx, records) {
 			return
 		}
+		o.spell.last = time.Now()
 		if err := s.Done(); err != nil {
 			o.log.Warn("how far the spool is drained was not written; after a crash callbacks come twice", "error", err)
 		}
 		o.drained.Add(int64(len(records)))
 	}
+}
+
+// spell is a time in which callbacks go to the spool. Before a Kafka at its limit the spool fills
+// and empties many times a second; that is one spell, of which the log says once that it began,
+// and once that it is over.
+type spell struct {
+	began, last time.Time
+	callbacks   int
+}
+
+// calm is how long nothing has waited when a spell is over.
+const calm = 10 * time.Second
+
+// more counts callbacks that waited, and says whether a spell begins with them.
+func (s *spell) more(callbacks int, now time.Time) (begins bool) {
+	if begins = s.callbacks == 0; begins {
+		s.began = now
+	}
+	s.callbacks += callbacks
+	s.last = now
+	return begins
+}
+
+// over ends the spell if it is time.
+func (s *spell) over(now time.Time) (was spell, over bool) {
+	if s.callbacks == 0 || now.Sub(s.last) < calm {
+		return spell{}, false
+	}
+	was, *s = *s, spell{}
+	return was, true
 }
 
 // send appends records until each is acknowledged or put aside; false when ctx ended first. A

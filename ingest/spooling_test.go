@@ -35,7 +35,7 @@ func TestMessageCodec(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if diff := cmp.Diff(want, got, cmp.AllowUnexported(stream.Place{})); diff != "" {
+		if diff := cmp.Diff(want, got, cmp.AllowUnexported(stream.Message{}, stream.Place{})); diff != "" {
 			t.Fatal(diff)
 		}
 		if _, err := decodeMessage(encoded[:len(encoded)-1]); err == nil {
@@ -174,6 +174,29 @@ func TestKafkaAway(t *testing.T) {
 	}
 	if got := over.drained.Load(); got != 100 {
 		t.Errorf("%d drained", got)
+	}
+}
+
+// TestSpoolingIsSaidOnce: a spool that fills and empties all the time fills no log.
+func TestSpoolingIsSaidOnce(t *testing.T) {
+	over := spooling(t, &switchable{}, spool.Options{})
+	var log bytes.Buffer
+	over.log = slog.New(slog.NewTextHandler(&log, nil))
+	says := func(what string) int { return strings.Count(log.String(), what) }
+	for range 20 {
+		if err := over.Put(stream.Message{Topic: "t", Value: []byte("v"), Time: time.Now()}, time.Now().Add(time.Minute)); err != nil {
+			t.Fatal(err)
+		}
+		over.drain(t.Context())
+	}
+	if n := says("answered from the spool"); n != 1 || says("empty again") != 0 {
+		t.Errorf("within a moment: %d times\n%s", n, &log)
+	}
+	over.spell.last = over.spell.last.Add(-calm)
+	over.drain(t.Context())
+	over.drain(t.Context())
+	if says("empty again") != 1 || says("callbacks=20") != 1 {
+		t.Errorf("at the end:\n%s", &log)
 	}
 }
 

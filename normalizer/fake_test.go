@@ -234,7 +234,7 @@ func (r *rig) run(t *testing.T, batches ...[]stream.Record) (*feed, error) {
 }
 
 func (r *rig) understandFailures(rec stream.Record) []adapter.Failure {
-	raw, _, err := translate.ReadRaw(&rec)
+	raw, _, err := new(translate.Reader).Read(&rec)
 	if err != nil {
 		return []adapter.Failure{asFailure(err)}
 	}

@@ -1,11 +1,9 @@
 package schemas
 
 import (
-	"bytes"
 	"cmp"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"net/http"
 	"net/netip"
@@ -116,7 +114,7 @@ func (r *Rate) UnmarshalYAML(node *yaml.Node) error {
 	text := strings.TrimSpace(strings.TrimSuffix(strings.TrimSpace(node.Value), "/s"))
 	n, err := strconv.ParseFloat(text, 64)
 	if node.Kind != yaml.ScalarNode || err != nil || !(n > 0 && n <= 1e6) {
-		return fmt.Errorf("line %d: rate is callbacks per second, such as 50", node.Line)
+		return &yaml.TypeError{Errors: []string{fmt.Sprintf("line %d: rate is callbacks per second, such as 50", node.Line)}}
 	}
 	*r = Rate(n)
 	return nil
@@ -166,24 +164,14 @@ func ParseEndpoints(data []byte, with EndpointContext) ([]Endpoint, error) {
 		Endpoints []Endpoint `yaml:"endpoints"`
 	}
 	var wrong problems
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		var typed *yaml.TypeError
-		if !errors.As(err, &typed) {
-			return nil, fmt.Errorf("the endpoints file is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
-		}
-		for _, e := range typed.Errors {
-			wrong.add("%s", plainTypeError(e))
-		}
-	} else if err := decoder.Decode(new(yaml.Node)); err == nil {
-		wrong.add("the file has more than one YAML document; everything after \"---\" would be ignored")
+	lines, ok := wrong.read(data, "endpoints", &file)
+	if !ok {
+		return nil, errors.Join(wrong...)
 	}
-	lines := entryLines(data, "endpoints")
 	seen := map[string]int{}
 	for i := range file.Endpoints {
 		e := &file.Endpoints[i]
-		if i < len(lines) {
+		if i < len(lines) { // what an alias brings in has none
 			e.Line = lines[i]
 		}
 		if first, dup := seen[e.Endpoint]; dup && e.Endpoint != "" {
@@ -415,42 +403,9 @@ func fetch(e *Endpoint, wrong *problems, with EndpointContext, what string, name
 	return secrets
 }
 
-// problems collects what is wrong with a file.
-type problems []error
-
-func (p *problems) add(format string, args ...any) { *p = append(*p, fmt.Errorf(format, args...)) }
-
+// at adds a problem of an endpoint.
 func (p *problems) at(e *Endpoint, format string, args ...any) {
-	name := ""
-	if e.Endpoint != "" {
-		name = " (" + e.Endpoint + ")"
-	}
-	p.add("line %d: endpoint%s: %s", e.Line, name, fmt.Sprintf(format, args...))
-}
-
-// entryLines finds the line on which each entry of a file's list begins.
-func entryLines(data []byte, list string) []int {
-	var root yaml.Node
-	if yaml.Unmarshal(data, &root) != nil || len(root.Content) == 0 {
-		return nil
-	}
-	var lines []int
-	for i, top := 0, root.Content[0]; i+1 < len(top.Content); i += 2 {
-		if top.Content[i].Value == list {
-			for _, entry := range top.Content[i+1].Content {
-				lines = append(lines, entry.Line)
-			}
-		}
-	}
-	return lines
-}
-
-// plainTypeError puts the decoder's complaint into the words of the file's owner.
-func plainTypeError(s string) string {
-	if at := strings.Index(s, " not found in type "); at >= 0 {
-		return strings.Replace(s[:at], "field ", "there is no ", 1) + "; see the file's documentation for the names"
-	}
-	return s
+	p.of(e.Line, "endpoint", e.Endpoint, format, args...)
 }
 
 func isCountry(s string) bool {

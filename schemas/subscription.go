@@ -1,12 +1,10 @@
 package schemas
 
 import (
-	"bytes"
 	"cmp"
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io"
 	"net/url"
 	"regexp"
 	"slices"
@@ -107,10 +105,8 @@ var (
 	StartEarliest = Start{word: "earliest"}
 )
 
-// StartAt is the start with the first event that was recorded at t or later.
-func StartAt(t time.Time) Start { return Start{at: t} }
-
-// Time is the point in time of the start; ok is false for latest and earliest.
+// Time is the point in time of the start, which begins with the first event that was recorded then
+// or later; ok is false for latest and earliest.
 func (s Start) Time() (t time.Time, ok bool) { return s.at, !s.at.IsZero() }
 
 // String is the start as the file has it.
@@ -206,18 +202,9 @@ func ParseSubscriptions(data []byte, with SubscriptionContext) ([]Subscription, 
 		Subscriptions *[]Subscription `yaml:"subscriptions"`
 	}
 	var wrong problems
-	decoder := yaml.NewDecoder(bytes.NewReader(data))
-	decoder.KnownFields(true)
-	if err := decoder.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		var typed *yaml.TypeError
-		if !errors.As(err, &typed) {
-			return nil, fmt.Errorf("the subscriptions file is not YAML: %s", strings.TrimPrefix(err.Error(), "yaml: "))
-		}
-		for _, e := range typed.Errors {
-			wrong.add("%s", plainTypeError(e))
-		}
-	} else if err := decoder.Decode(new(yaml.Node)); err == nil {
-		wrong.add("the file has more than one YAML document; everything after \"---\" would be ignored")
+	lines, ok := wrong.read(data, "subscriptions", &file)
+	if !ok {
+		return nil, errors.Join(wrong...)
 	}
 	if file.Subscriptions == nil {
 		if len(wrong) == 0 {
@@ -225,10 +212,10 @@ func ParseSubscriptions(data []byte, with SubscriptionContext) ([]Subscription, 
 		}
 		return nil, errors.Join(wrong...)
 	}
-	all, lines, seen := *file.Subscriptions, entryLines(data, "subscriptions"), map[string]int{}
+	all, seen := *file.Subscriptions, map[string]int{}
 	for i := range all {
 		s := &all[i]
-		if i < len(lines) {
+		if i < len(lines) { // what an alias brings in has none
 			s.Line = lines[i]
 		}
 		if first, dup := seen[s.ID]; dup && s.ID != "" {
@@ -421,9 +408,5 @@ func (s *Subscription) Notes() []string {
 
 // in adds a problem of a subscription.
 func (p *problems) in(s *Subscription, format string, args ...any) {
-	name := ""
-	if s.ID != "" {
-		name = " (" + s.ID + ")"
-	}
-	p.add("line %d: subscription%s: %s", s.Line, name, fmt.Sprintf(format, args...))
+	p.of(s.Line, "subscription", s.ID, format, args...)
 }

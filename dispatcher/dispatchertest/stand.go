@@ -223,9 +223,13 @@ func (s *Stand) Start(entries ...string) *Dispatcher {
 	d := &Dispatcher{t: s.t, file: filepath.Join(s.t.TempDir(), "subscriptions.yaml")}
 	d.Write(entries...)
 	ctx, cancel := context.WithCancel(context.Background())
+	level := "info"
+	if _, ok := s.t.(*testing.B); ok {
+		level = "error" // figures are to be read, not a log
+	}
 	running, err := service.Start(ctx, dispatcher.Stage(), []string{
 		"HEED_KAFKA_BROKERS=" + strings.Join(s.Brokers, ","), "HEED_SUBSCRIPTIONS_FILE=" + d.file, "HEED_DISPATCH_ALLOW_NETS=127.0.0.0/8",
-		"HEED_LISTEN=127.0.0.1:0", "HEED_ADMIN_LISTEN=127.0.0.1:0",
+		"HEED_LISTEN=127.0.0.1:0", "HEED_ADMIN_LISTEN=127.0.0.1:0", "HEED_LOG_LEVEL=" + level,
 	}, s.t.Output())
 	if err != nil {
 		cancel()

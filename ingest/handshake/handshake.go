@@ -36,11 +36,6 @@ const (
 	Preflight   Kind = "options"     // any other OPTIONS: which methods there are
 )
 
-// Kinds lists every handshake.
-func Kinds() []Kind {
-	return []Kind{Mobtexting, Exotel, Meta, GoogleRBM, CloudEvents, Probe, Preflight}
-}
-
 // Methods are the methods of a callback URL.
 const Methods = "GET, HEAD, OPTIONS, POST, PUT"
 

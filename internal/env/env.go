@@ -166,7 +166,11 @@ func (v *Vars) Parse(environ, known []string) error {
 		}
 		if value == "" {
 			if one.required && given[one.instead] == "" {
-				wrong = append(wrong, fmt.Errorf("%s is not set: %s", one.name, one.help))
+				name := one.name
+				if one.instead != "" {
+					name += " or " + one.instead
+				}
+				wrong = append(wrong, fmt.Errorf("%s is not set: %s", name, one.help))
 				continue
 			}
 			value = one.def

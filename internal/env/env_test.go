@@ -110,7 +110,7 @@ func TestParseReportsAllThatIsWrong(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"HEED_WINDOW", "HEED_NONE", "HEED_DIR is not set: Where to spool.", "HEED_KEY is not set"} {
+	for _, want := range []string{"HEED_WINDOW", "HEED_NONE", "HEED_DIR is not set: Where to spool.", "HEED_KEY or HEED_KEY_FILE is not set"} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("the error lacks %q:\n%v", want, err)
 		}

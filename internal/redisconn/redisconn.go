@@ -184,7 +184,7 @@ func introduce(ctx context.Context, cn *redis.Conn, name string) error {
 	var answer redis.Error
 	switch {
 	case errors.As(err, &answer) && strings.HasPrefix(answer.Error(), "NOPERM"):
-		return fmt.Errorf("redis: the user may not run INFO, by which a failover is noticed (ACL: +info +client|setname +client|getname): %v", err) // not %w: the library unwraps once
+		return fmt.Errorf("redis: the user may not run INFO, by which a failover is noticed (ACL: +info +client|setname +client|getname): %v", err) //nolint:errorlint // not %w: the library unwraps once
 	case errors.As(err, &answer): // a server without that section
 	case err != nil:
 		return err

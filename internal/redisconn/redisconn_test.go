@@ -2,6 +2,7 @@ package redisconn
 
 import (
 	"context"
+	"errors"
 	"net"
 	"strings"
 	"testing"
@@ -47,7 +48,7 @@ func ask(ctx context.Context, t *testing.T, c *Conn) (runID, value string, err e
 	pipe := n.Pipeline()
 	who := AskRunID(ctx, pipe)
 	got := pipe.Get(ctx, "heed:{3}:at")
-	if _, err := pipe.Exec(ctx); err != nil && err != redis.Nil {
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
 		return "", "", err
 	}
 	runID, err = RunIDOf(who)

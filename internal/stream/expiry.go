@@ -46,22 +46,31 @@ func (w *Writer) expire() {
 
 // abandon answers items whose caller waits no longer.
 func (w *Writer) abandon(c *appendCall) {
-	for !w.sweep(func(it *item) bool { return it.call == c }) {
-		time.Sleep(time.Millisecond) // while a lane reads the bytes of one of them: a copy's time
-	}
+	w.sweep(func(it *item) bool { return it.call == c })
 }
 
 // abandonAll answers everything, after the lanes have ended.
 func (w *Writer) abandonAll() { w.sweep(func(*item) bool { return true }) }
 
-// sweep answers ErrUnknown to every item that is due, and sets the timer to the earliest
-// deadline that is left. What waits is dropped; what is sealed goes on without its caller. It
-// returns false when a lane is just encoding an item that is due, whose bytes the caller must
-// not get back yet.
-func (w *Writer) sweep(due func(*item) bool) bool {
-	var answers []answerTo
-	complete := true
+// sweep answers ErrUnknown to every item that is due. Where a lane is just encoding one, whose
+// bytes the caller must not get back yet, it waits for that: a copy's time.
+func (w *Writer) sweep(due func(*item) bool) {
+	for {
+		answers, encoded := w.take(due)
+		call(answers)
+		if encoded == nil {
+			return
+		}
+		<-encoded
+	}
+}
+
+// take takes the items that are due, and sets the timer to the earliest deadline that is left.
+// What waits is dropped; what is sealed goes on without its caller. Where an item that is due is
+// being encoded, encoded is closed at the end of that.
+func (w *Writer) take(due func(*item) bool) (answers []answerTo, encoded <-chan struct{}) {
 	w.mu.Lock()
+	defer w.mu.Unlock()
 	w.earlier = math.MaxInt64
 	for _, t := range w.topics {
 		t.unplaced = slices.DeleteFunc(t.unplaced, func(it *item) bool {
@@ -90,8 +99,10 @@ func (w *Writer) sweep(due func(*item) bool) bool {
 				case !due(it):
 					w.earlier = min(w.earlier, it.deadline)
 				case p.batch.encoding:
-					complete = false
-					w.earlier = min(w.earlier, now().Add(2*time.Millisecond).UnixNano())
+					if p.batch.encoded == nil {
+						p.batch.encoded = make(chan struct{})
+					}
+					encoded = p.batch.encoded
 				default:
 					it.answered = true
 					answers = append(answers, answerTo{it.done, Position{}, p.late()})
@@ -103,9 +114,7 @@ func (w *Writer) sweep(due func(*item) bool) bool {
 	if w.earlier != math.MaxInt64 {
 		w.expiry.Reset(time.Until(time.Unix(0, w.earlier)))
 	}
-	w.mu.Unlock()
-	call(answers)
-	return complete
+	return answers, encoded
 }
 
 // late is the error of a record of p that was not acknowledged in time.

@@ -143,8 +143,9 @@ func (m *membership) member(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("group %s: %w", m.o.Group, err)
 	}
-	// Close ends the generation, waits for its drain and last commit, and leaves the group.
-	defer group.Close()
+	// Close ends the generation, waits for its drain and last commit, and leaves the group. What
+	// of it fails is logged where it happens; Close itself always returns nil.
+	defer func() { _ = group.Close() }()
 	for failures := 0; ; {
 		generation, err := group.Next(ctx)
 		switch {

@@ -14,8 +14,18 @@ type batch struct {
 	items    []*item
 	bytes    *[]byte
 	seq      sequence
-	encoding bool // a lane is reading the items' bytes
-	loose    bool // a request with it failed: its connection may still be reading the bytes
+	encoding bool          // a lane is reading the items' bytes
+	encoded  chan struct{} // closed at the end of that; nil while nobody waits for it
+	loose    bool          // a request with it failed: its connection may still be reading the bytes
+}
+
+// ready ends the encoding.
+func (b *batch) ready() {
+	b.encoding = false
+	if b.encoded != nil {
+		close(b.encoded)
+		b.encoded = nil
+	}
 }
 
 // free gives the bytes back.
@@ -133,7 +143,7 @@ func (l *lane) seal(id *producerSession) []*partitionQueue {
 	}
 	w.mu.Lock()
 	for _, p := range sent {
-		p.batch.encoding = false
+		p.batch.ready()
 	}
 	w.mu.Unlock()
 	return sent

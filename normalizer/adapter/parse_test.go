@@ -7,7 +7,6 @@ import (
 	"runtime"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/heedhq/heed/schemas"
@@ -235,9 +234,9 @@ func TestVariablesLeftUnreplacedSayNothing(t *testing.T) {
 	}
 }
 
-// TestHostileBodiesAreCheap holds 1 MiB of the worst under the bar of 50 ms and of 64 times its
-// size; the limit here is slack enough for a loaded machine.
-func TestHostileBodiesAreCheap(t *testing.T) {
+// TestHostileBodiesAreSmall holds what 1 MiB of the worst takes of memory under 64 times its size.
+// The time is held by providertest, for the reader with each adapter on it: 50 ms of processor time.
+func TestHostileBodiesAreSmall(t *testing.T) {
 	const size = 1 << 20
 	for name, unit := range map[string]string{
 		"open": "[", "objects": `{"a":`, "numbers": "[0,", "commas": ",", "escapes": `\u0000`, "quotes": `"`,
@@ -248,20 +247,12 @@ func TestHostileBodiesAreCheap(t *testing.T) {
 			raw := Raw{Request: schemas.Capture{Method: "POST", Target: "/", Body: body}}
 			var before, after runtime.MemStats
 			runtime.ReadMemStats(&before)
-			start := time.Now()
 			if v, f := Read(raw); f == nil {
 				v.Rest(v.Root())
 			}
-			spent := time.Since(start)
 			runtime.ReadMemStats(&after)
 			if used := (after.TotalAlloc - before.TotalAlloc) / uint64(len(body)); used > 64 {
 				t.Errorf("%s after %q: %d times its size", name, prefix, used)
-			}
-			if testing.Verbose() {
-				t.Logf("%s after %q: %v, %d times", name, prefix, spent, (after.TotalAlloc-before.TotalAlloc)/uint64(len(body)))
-			}
-			if spent > 500*time.Millisecond {
-				t.Errorf("%s after %q: %v", name, prefix, spent)
 			}
 		}
 	}

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # make provider NAME=acme: a folder that already passes the suite, to be filled with what the
-# provider documents. The two lines outside the folder stay with people; the script names them.
+# provider documents. The three lines outside the folder stay with people; the script names them.
 set -euo pipefail
 cd "$(dirname "$0")"
 
@@ -111,6 +111,7 @@ normalizer/providers/$name is there and passes. What is left to you:
 
   1. normalizer/providers/providers.go: $name.New() in All
   2. ingest/sources.go: a row that says where its bodies name the person
-  3. testdata/<case>/request.http for every documented callback; make golden; read every want.json
-  4. README.md: where each sample came from, and when
+  3. ENDPOINTS.md: its name in the list beside "provider:"
+  4. testdata/<case>/request.http for every documented callback; make golden; read every want.json
+  5. README.md: where each sample came from, and when
 EOF

@@ -11,13 +11,8 @@ import (
 	"github.com/heedhq/heed/schemas"
 )
 
-// ReadRaw reads a raw record as ingest writes it: the callback for the adapter, and what its
-// events take over from the record (Recorded and Pseudonyms are the caller's to set). The
-// callback's body points into the record. The error is an adapter.Failure.
-func ReadRaw(rec *stream.Record) (adapter.Raw, Envelope, error) { return new(Reader).Read(rec) }
-
-// Reader is ReadRaw for many records: it remembers the endpoints that it has met, since a record
-// repeats all about its endpoint. The zero Reader is ready; it is for one goroutine.
+// Reader reads raw records. It remembers the endpoints that it has met, since a record repeats all
+// about its endpoint. The zero Reader is ready; it is for one goroutine.
 type Reader struct {
 	origins map[string]schemas.Origin // by the headers that say it
 	key     []byte                    // those of this record
@@ -31,7 +26,9 @@ type Reader struct {
 // maxOrigins bounds what a Reader remembers; beyond it, it begins anew.
 const maxOrigins = 1024
 
-// Read is ReadRaw.
+// Read reads a raw record as ingest writes it: the callback for the adapter, and what its events
+// take over from the record (Recorded and Pseudonyms are the caller's to set). The callback's
+// body points into the record. The error is an adapter.Failure.
 func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
 	var id, traceparent, version, kind, contentType, at []byte
 	var env Envelope

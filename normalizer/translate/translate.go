@@ -45,9 +45,6 @@ type Out struct {
 	Event stream.Event
 }
 
-// Message is the event as a Kafka message.
-func (o *Out) Message() stream.Message { return o.Event.Message(o.Topic, o.Key) }
-
 // Events gives the events of a callback, in the adapter's order, and everything that is to be
 // dead-lettered: the adapter's failures, and items that make no event.
 func Events(raw adapter.Raw, res adapter.Result, env Envelope) ([]Out, []adapter.Failure) {

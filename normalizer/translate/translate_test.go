@@ -2,6 +2,7 @@ package translate_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -247,7 +248,7 @@ func TestReadRaw(t *testing.T) {
 	m := e.Message(schemas.TopicCallbacks, []byte("k"))
 	rec := stream.Record{Topic: m.Topic, Partition: 3, Offset: 17, Key: m.Key, Value: m.Value, Headers: m.Headers}
 
-	got, env, err := translate.ReadRaw(&rec)
+	got, env, err := new(translate.Reader).Read(&rec)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -287,8 +288,8 @@ func TestReadRaw(t *testing.T) {
 			r := rec
 			r.Headers = append([]stream.Header(nil), rec.Headers...)
 			broken(&r)
-			_, _, err := translate.ReadRaw(&r)
-			if failure, ok := err.(adapter.Failure); !ok || failure.Class != adapter.NotRaw || failure.Index != adapter.WholeCallback {
+			_, _, err := new(translate.Reader).Read(&r)
+			if failure, ok := errors.AsType[adapter.Failure](err); !ok || failure.Class != adapter.NotRaw || failure.Index != adapter.WholeCallback {
 				t.Errorf("got %v, want a failure not_raw", err)
 			}
 		})

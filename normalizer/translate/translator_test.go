@@ -56,7 +56,7 @@ func TestTranslatorKeepsCallbacksApart(t *testing.T) {
 			for j := range outs {
 				made := messages.Of(&outs[j].Event, outs[j].Topic, outs[j].Key)
 				got = append(got, made.Plain())
-				want = append(want, expected[j].Message())
+				want = append(want, expected[j].Event.Message(expected[j].Topic, expected[j].Key))
 			}
 		}
 	}

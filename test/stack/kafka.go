@@ -27,7 +27,6 @@ var heapFlags = []string{"-Xms128m", "-Xmx512m", "-XX:+UseSerialGC"}
 type kafkaConfig struct {
 	nodes     int
 	tls       bool
-	mutual    bool
 	sasl      bool
 	optimised bool
 	settings  []string
@@ -40,11 +39,9 @@ type Option func(*kafkaConfig)
 // topic on min(n, 3) of them. The default is 1.
 func Nodes(n int) Option { return func(c *kafkaConfig) { c.nodes = n } }
 
-// TLS makes clients connect by TLS, with certificates of the test's own authority (Cluster.CA).
-func TLS() Option { return func(c *kafkaConfig) { c.tls = true } }
-
-// MutualTLS is TLS where clients must show a certificate (Cluster.ClientCert, Cluster.ClientKey).
-func MutualTLS() Option { return func(c *kafkaConfig) { c.tls, c.mutual = true, true } }
+// MutualTLS makes clients connect by TLS, with certificates of the test's own authority
+// (Cluster.CA), and show one themselves (Cluster.ClientCert, Cluster.ClientKey).
+func MutualTLS() Option { return func(c *kafkaConfig) { c.tls = true } }
 
 // SASL makes clients authenticate as User with Password by PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
 func SASL() Option { return func(c *kafkaConfig) { c.sasl = true } }
@@ -263,10 +260,8 @@ func (k kafkaConfig) properties(c *Cluster, node *Node, at string, voters []stri
 			"listener.name.client.ssl.keystore.type=PEM",
 			"listener.name.client.ssl.keystore.location="+filepath.Join(filepath.Dir(at), serverPEM),
 			"listener.name.client.ssl.truststore.type=PEM",
-			"listener.name.client.ssl.truststore.location="+c.CA)
-	}
-	if k.mutual {
-		lines = append(lines, "listener.name.client.ssl.client.auth=required")
+			"listener.name.client.ssl.truststore.location="+c.CA,
+			"listener.name.client.ssl.client.auth=required")
 	}
 	if k.sasl {
 		const scram = "org.apache.kafka.common.security.scram.ScramLoginModule required;"

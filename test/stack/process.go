@@ -23,13 +23,6 @@ type program struct {
 	classpath  string // Java only
 }
 
-func (p program) String() string {
-	if p.image != "" {
-		return "Docker " + p.image
-	}
-	return p.executable
-}
-
 // command is the command line that runs the program in dir; name is the container's.
 func (p program) command(name, dir string, args ...string) []string {
 	if p.image == "" {

@@ -37,16 +37,12 @@ func (p *Program) Start() {
 // Kill ends the program as kill -9 does and waits until it is gone.
 func (p *Program) Kill() { p.process.kill() }
 
-// Stop freezes the program (SIGSTOP).
-func (p *Program) Stop() { p.signal(syscall.SIGSTOP) }
-
-// Continue lets a stopped program go on.
-func (p *Program) Continue() { p.signal(syscall.SIGCONT) }
-
 // End asks the program to stop (SIGTERM) and waits until it has; an exit status that is not 0,
 // or a stop that takes longer than limit, fails the test.
 func (p *Program) End(limit time.Duration) {
-	p.signal(syscall.SIGTERM)
+	if err := p.process.signal(syscall.SIGTERM); err != nil {
+		p.t.Error(err)
+	}
 	timer := time.NewTimer(limit)
 	defer timer.Stop()
 	select {
@@ -65,9 +61,3 @@ func (p *Program) Ended() <-chan struct{} { return p.process.ended() }
 
 // Log is the end of what the program has printed.
 func (p *Program) Log() string { return tail(p.process.log) }
-
-func (p *Program) signal(s syscall.Signal) {
-	if err := p.process.signal(s); err != nil {
-		p.t.Error(err)
-	}
-}

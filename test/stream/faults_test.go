@@ -12,120 +12,23 @@ import (
 	"github.com/heedhq/heed/test/stack"
 )
 
-// replicated opens three nodes with a topic on all of them. A dead node is fenced after 3 s
-// instead of 9, so that the test is over sooner; until then no append is acknowledged.
-func replicated(t *testing.T) (*stack.Cluster, *stream.Client) {
-	t.Helper()
+// TestNodeLossOnKafka: a dead node is fenced after 3 s instead of 9, so that the test is over
+// sooner.
+func TestNodeLossOnKafka(t *testing.T) {
 	stack.Require(t)
-	cluster := stack.Kafka(t, stack.Nodes(3), stack.Set("broker.session.timeout.ms", "3000"), stack.Set("controller.socket.timeout.ms", "2000"), stack.Set("replica.socket.timeout.ms", "2000"))
-	client := streamtest.Open(t, cluster.Brokers())
-	ctx := streamtest.Context(t, 60*time.Second)
-	if err := client.CreateTopics(ctx, stream.TopicSpec{Name: "t", Partitions: 6, Replication: 3, Config: map[string]string{"min.insync.replicas": "2"}}); err != nil {
-		t.Fatal(err)
-	}
-	if err := client.WaitForTopics(ctx, "t"); err != nil {
-		t.Fatal(err)
-	}
-	return cluster, client
-}
-
-func TestWriterWhileNodesDie(t *testing.T) {
-	cluster, client := replicated(t)
-	flow := streamtest.StartFlow(t, client, "t", 200, 60*time.Second)
-	for _, node := range cluster.Nodes[:2] {
-		flow.Acked(200, 30*time.Second)
-		node.Kill()
-		flow.Acked(200, 60*time.Second)
-		node.Restart()
-	}
-	flow.Acked(200, 60*time.Second)
-	flow.Check()
-}
-
-func TestWriterWhileANodeIsFrozen(t *testing.T) {
-	cluster, client := replicated(t)
-	flow := streamtest.StartFlow(t, client, "t", 200, 60*time.Second)
-	flow.Acked(200, 30*time.Second)
-	cluster.Nodes[1].Stop()
-	flow.Acked(200, 60*time.Second)
-	cluster.Nodes[1].Continue()
-	flow.Acked(200, 60*time.Second)
-	flow.Check()
-}
-
-// TestGroupWhileNodesDie reads with two members while a node is killed, perhaps the
-// coordinator, and another frozen. At-least-once is what stands then: nothing may be missing.
-func TestGroupWhileNodesDie(t *testing.T) {
-	cluster, client := replicated(t)
-	ctx := streamtest.Context(t, 150*time.Second)
-	seen := make(chan string, 10_000)
-	members, stop := context.WithCancel(ctx)
-	left := make(chan error, 2)
-	for range 2 {
-		c := streamtest.Open(t, cluster.Brokers())
-		go func() {
-			left <- stream.Consume(members, c, stream.GroupOptions{Group: "g", Topics: []string{"t"}}, func(ctx context.Context, part *stream.Assigned) error {
-				for {
-					b, err := part.Next(ctx)
-					if errors.Is(err, stream.ErrRevoked) {
-						return nil
-					}
-					if err != nil {
-						return err
-					}
-					for i := range b.Records {
-						seen <- string(b.Records[i].Value)
-						part.Done(b.Records[i].Offset)
-					}
-					b.Release()
-				}
-			})
-		}()
-	}
-	w := stream.NewWriter(client, stream.WriterOptions{})
-	want, twice := map[string]bool{}, 0
-	pass := func(what string) {
-		t.Helper()
-		for i := range 300 {
-			value := fmt.Sprint(what, i)
-			if _, err := w.Append(ctx, stream.Message{Topic: "t", Key: []byte(value), Value: []byte(value)}); err != nil {
-				t.Fatal(err)
-			}
-			want[value] = true
+	streamtest.NodeLoss(t, func(t *testing.T) streamtest.Mortal {
+		cluster := stack.Kafka(t, stack.Nodes(3), stack.Set("broker.session.timeout.ms", "3000"), stack.Set("controller.socket.timeout.ms", "2000"), stack.Set("replica.socket.timeout.ms", "2000"))
+		kill := func(n *stack.Node) streamtest.Loss {
+			return streamtest.Loss{Name: "one is dead", Lose: n.Kill, Regain: n.Restart}
 		}
-		start := time.Now()
-		for len(want) > 0 {
-			select {
-			case v := <-seen:
-				if !want[v] {
-					twice++
-				}
-				delete(want, v)
-			case <-ctx.Done():
-				t.Fatalf("%s: %d records are missing", what, len(want))
-			}
+		freeze := func(n *stack.Node) streamtest.Loss {
+			return streamtest.Loss{Name: "one is frozen", Lose: n.Stop, Regain: n.Continue}
 		}
-		t.Logf("%s: all records came after %s", what, time.Since(start).Round(time.Millisecond))
-	}
-	pass("all run")
-	cluster.Nodes[0].Kill()
-	pass("one is dead")
-	cluster.Nodes[0].Restart()
-	pass("it is back")
-	cluster.Nodes[2].Stop()
-	pass("one is frozen")
-	cluster.Nodes[2].Continue()
-	pass("it goes on")
-	t.Logf("%d records came twice", twice)
-	if err := w.Close(ctx); err != nil {
-		t.Error(err)
-	}
-	stop()
-	for range 2 {
-		if err := <-left; err != nil {
-			t.Error(err)
+		return streamtest.Mortal{
+			Brokers: cluster.Brokers(), Silence: 30 * time.Second,
+			Losses: []streamtest.Loss{kill(cluster.Nodes[0]), kill(cluster.Nodes[1]), freeze(cluster.Nodes[2])},
 		}
-	}
+	})
 }
 
 // TestTLSAndSASL speaks every mechanism to a listener that asks for a client certificate too.

@@ -134,7 +134,7 @@ func wantOf(m *stream.Message) shown {
 
 func testReadBack(t *testing.T, b *bench) {
 	for _, compression := range []string{"none", "lz4", "zstd"} {
-		topic := b.topic(compression, 1, nil)
+		topic := b.topic(compression, 1, map[string]string{"retention.ms": "-1"}) // the messages are years old
 		w := b.writer(stream.WriterOptions{Compression: compression})
 		messages := oddMessages(topic)
 		positions := b.append(w, messages...)

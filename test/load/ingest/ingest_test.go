@@ -279,7 +279,7 @@ func startServer(mode string) (addr string, stop func(), err error) {
 	}
 	running, err := service.Start(context.Background(), ingest.Stage(), []string{
 		"HEED_KAFKA_BROKERS=" + os.Getenv("BENCH_BROKERS"), "HEED_LISTEN=127.0.0.1:0", "HEED_ADMIN_LISTEN=127.0.0.1:0", "HEED_ENDPOINTS_FILE=" + file,
-		"HEED_PSEUDONYM_KEY=" + strings.Repeat("ab", 32), "HEED_INGEST_SPOOL_DIR=" + filepath.Join(dir, "spool"), "HEED_INGEST_UNREADY_FOR=1ms", "HEED_LOG_LEVEL=warn",
+		"HEED_PSEUDONYM_KEY=" + strings.Repeat("ab", 32), "HEED_INGEST_SPOOL_DIR=" + filepath.Join(dir, "spool"), "HEED_INGEST_UNREADY_FOR=1ms", "HEED_LOG_LEVEL=error",
 	}, os.Stderr)
 	if err != nil {
 		return "", nil, err

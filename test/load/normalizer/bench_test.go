@@ -5,6 +5,7 @@ package normalizer
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"runtime"
@@ -300,8 +301,11 @@ func copyRecords(b *testing.B, client *stream.Client, from map[int32]int64, even
 			part.StartAt(from[part.Partition])
 			for {
 				batch, err := part.Next(ctx)
-				if err != nil {
+				if errors.Is(err, stream.ErrRevoked) {
 					return nil
+				}
+				if err != nil {
+					return err
 				}
 				for i := range batch.Records {
 					rec := &batch.Records[i]

@@ -5,6 +5,7 @@ package stop
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"slices"
 	"sync"
@@ -63,6 +64,7 @@ func stops(b *testing.B, r *road.Road, from, n int) []time.Duration {
 	b.Helper()
 	var mu sync.Mutex
 	var waits []time.Duration
+	wrong := map[string]int{} // how often each
 	var people sync.WaitGroup
 	tick := time.NewTicker(time.Second / perSecond)
 	defer tick.Stop()
@@ -70,16 +72,19 @@ func stops(b *testing.B, r *road.Road, from, n int) []time.Duration {
 		<-tick.C
 		people.Go(func() {
 			wait, err := stop(b.Context(), r, fmt.Sprintf("9199999%05d", from+i))
-			if err != nil {
-				b.Error(err)
-				return
-			}
 			mu.Lock()
 			defer mu.Unlock()
+			if err != nil {
+				wrong[err.Error()]++
+				return
+			}
 			waits = append(waits, wait)
 		})
 	}
 	people.Wait()
+	for _, what := range slices.Sorted(maps.Keys(wrong)) {
+		b.Errorf("%d of %d: %s", wrong[what], n, what)
+	}
 	if len(waits) == 0 {
 		b.Fatal("nobody could stop")
 	}

@@ -11,6 +11,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -36,7 +37,7 @@ func demo(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 		flags.PrintDefaults()
 	}
 	switch err := flags.Parse(args); {
-	case err == flag.ErrHelp:
+	case errors.Is(err, flag.ErrHelp):
 		return 0
 	case err != nil:
 		return 2
@@ -57,7 +58,7 @@ func demo(ctx context.Context, args []string, _ io.Reader, stdout, stderr io.Wri
 		return 1
 	}
 	defer os.RemoveAll(dir)
-	out, where := io.Writer(stderr), "standard error"
+	out, where := stderr, "standard error"
 	if *logs != "-" {
 		where = *logs
 		if where == "" {
