@@ -85,24 +85,34 @@ func tellApart(outs []Out) {
 	if len(outs) < 2 {
 		return
 	}
-	first := make(map[string]int, len(outs))
+	// The different ones of an id are a chain, from the last to the first: to go along it takes a
+	// comparison each, where the ids of all before took a hash each.
+	last, before := make(map[string]int, len(outs)), make([]int, len(outs))
 	for i := range outs {
 		e := &outs[i].Event
 		base := e.ID
-		for n := uint64(1); ; n++ {
-			at, taken := first[e.ID]
-			if !taken {
-				first[e.ID] = i
+		newest, known := last[base]
+		if !known {
+			newest = -1
+		}
+		at, others := newest, uint64(0)
+		for ; at >= 0; at = before[at] {
+			if other := &outs[at].Event; other.Time.Equal(e.Time) && bytes.Equal(other.Data, e.Data) {
 				break
 			}
-			if same := &outs[at].Event; same.Time.Equal(e.Time) && bytes.Equal(same.Data, e.Data) {
-				break
-			}
+			others++
+		}
+		if at >= 0 {
+			e.ID = outs[at].Event.ID
+			continue
+		}
+		if others > 0 {
 			var d digest
 			d.text("id", base)
-			d.bytes("again", binary.BigEndian.AppendUint64(nil, n))
+			d.bytes("again", binary.BigEndian.AppendUint64(nil, others))
 			e.ID = d.id()
 		}
+		before[i], last[base] = newest, i
 	}
 }
 
