@@ -6,6 +6,8 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+
+	"github.com/heedhq/heed/schemas"
 )
 
 // Node is a value of a View. The zero Node is "not there": every method of it answers with
@@ -174,11 +176,11 @@ func (n Node) Take(names ...string) string {
 	return s
 }
 
-// TakeVerbatim is Take for what a person wrote: blanks stay, and "<stop>" is no variable.
-func (n Node) TakeVerbatim(names ...string) string {
+// TakeText is Take for what a person wrote: blanks stay, and "<stop>" is no variable.
+func (n Node) TakeText(names ...string) schemas.Text {
 	for _, name := range names {
 		if m := n.member(name); m.Verbatim() != "" {
-			return m.Taken().Verbatim()
+			return schemas.Text(m.Taken().Verbatim())
 		}
 	}
 	return ""

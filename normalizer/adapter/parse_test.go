@@ -160,7 +160,7 @@ func TestWhatIsNoTextIsNotTaken(t *testing.T) {
 		t.Fatal(failure)
 	}
 	root := v.Root()
-	got := []string{root.Take("postback"), root.Take("ids"), root.Take("name"), root.Take("text"), root.TakeVerbatim("label", "text")}
+	got := []string{root.Take("postback"), root.Take("ids"), root.Take("name"), root.Take("text"), string(root.TakeText("label", "text"))}
 	if diff := cmp.Diff([]string{"", "", "Asha", "", " <stop> "}, got); diff != "" {
 		t.Error(diff)
 	}

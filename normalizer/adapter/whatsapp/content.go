@@ -18,12 +18,12 @@ func Content(n adapter.Node) *schemas.Content {
 	c := &schemas.Content{Type: schemas.ContentUnsupported, ReplyTo: n.Get("context", "id").Text()}
 	switch kind {
 	case "text":
-		c.Type, c.Text = schemas.ContentText, takeText(body, "body")
+		c.Type, c.Text = schemas.ContentText, body.TakeText("body")
 		if body.IsString() {
 			c.Text = schemas.Text(body.Taken().Verbatim())
 		}
 	case "image", "audio", "voice", "video", "document", "gif":
-		c.Type, c.Text = schemas.ContentMedia, takeText(body, "caption")
+		c.Type, c.Text = schemas.ContentMedia, body.TakeText("caption")
 		c.Media = []schemas.Media{TakeMedia(body)}
 	case "sticker":
 		c.Type = schemas.ContentSticker
@@ -40,15 +40,15 @@ func Content(n adapter.Node) *schemas.Content {
 			c.ReplyTo = id
 		}
 	case "order":
-		c.Type, c.Text, c.Detail = schemas.ContentOrder, takeText(body, "text"), body.Taken().Raw()
+		c.Type, c.Text, c.Detail = schemas.ContentOrder, body.TakeText("text"), body.Taken().Raw()
 	case "button":
-		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, takeText(body, "text"), body.Take("payload")
+		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, body.TakeText("text"), body.Take("payload")
 	case "interactive":
 		interactive(c, body)
 	}
 	if c.Type == schemas.ContentUnsupported {
 		if kind != "system" { // whose body WhatsApp wrote, not the user
-			c.Text = takeText(body, "body", "caption", "text")
+			c.Text = body.TakeText("body", "caption", "text")
 		}
 		if body.Says() {
 			c.Detail = body.Taken().Raw()
@@ -62,17 +62,11 @@ func interactive(c *schemas.Content, n adapter.Node) {
 	reply := n.Get(kind)
 	switch kind {
 	case "button_reply", "list_reply":
-		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, takeText(reply, "title"), reply.Take("id")
+		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, reply.TakeText("title"), reply.Take("id")
 	case "nfm_reply", "address_message", "flow", "address":
-		c.Type, c.Text = schemas.ContentFlow, takeText(reply, "body")
+		c.Type, c.Text = schemas.ContentFlow, reply.TakeText("body")
 		c.Detail = reply.Taken().Raw()
 	}
-}
-
-// takeText is a text as the person wrote it, be it "<stop>", which elsewhere is a variable that
-// was not replaced.
-func takeText(n adapter.Node, names ...string) schemas.Text {
-	return schemas.Text(n.TakeVerbatim(names...))
 }
 
 // TakeMedia reads a media object.
@@ -97,6 +91,6 @@ func TakeLocation(n adapter.Node) *schemas.Location {
 	}
 	latitude.Taken()
 	longitude.Taken()
-	l.Name, l.Address = takeText(n, "name"), takeText(n, "address")
+	l.Name, l.Address = n.TakeText("name"), n.TakeText("address")
 	return l
 }

@@ -256,11 +256,6 @@ func business(address string) *schemas.Business {
 	return &schemas.Business{Address: address}
 }
 
-// takeText is a text as the person wrote it.
-func takeText(n adapter.Node, names ...string) schemas.Text {
-	return schemas.Text(n.TakeVerbatim(names...))
-}
-
 // takeVariable is the text of the first variable that says something, as the person wrote it: a
 // variable's name in brackets is no text, but a user may well write "<stop>".
 func takeVariable(variables ...adapter.Node) schemas.Text {

@@ -131,7 +131,7 @@ func userMessage(n adapter.Node) *schemas.Content {
 	switch kind {
 	case "TEXT":
 		if text := n.Get("text"); !text.IsObject() && !text.IsArray() {
-			c.Type, c.Text = schemas.ContentText, takeText(n, "text")
+			c.Type, c.Text = schemas.ContentText, n.TakeText("text")
 			return c
 		}
 	case "RESPONSE":
@@ -139,7 +139,7 @@ func userMessage(n adapter.Node) *schemas.Content {
 		if fold(response.Get(typeName).Text()) == "ACTION" {
 			c.Type = schemas.ContentSuggestionAction
 		}
-		c.Text = takeText(response, "text")
+		c.Text = response.TakeText("text")
 		c.Postback = response.Take("postbackData")
 		return c
 	case "LOCATION":
@@ -149,11 +149,11 @@ func userMessage(n adapter.Node) *schemas.Content {
 		}
 		if l := whatsapp.TakeLocation(location); l != nil {
 			c.Type, c.Location = schemas.ContentLocation, l
-			c.Text = takeText(n, "text")
+			c.Text = n.TakeText("text")
 			return c
 		}
 	}
-	c.Text = takeText(n, "text", "caption")
+	c.Text = n.TakeText("text", "caption")
 	for _, name := range []string{"userFile", "file", "media", "image", "video", "audio", "document"} {
 		if m, ok := file(n.Get(name)); ok {
 			c.Type, c.Media = schemas.ContentMedia, []schemas.Media{m}

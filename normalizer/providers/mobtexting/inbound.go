@@ -47,15 +47,15 @@ func content(message adapter.Node) *schemas.Content {
 	switch kind {
 	case "text":
 		out.Type = schemas.ContentText
-		if out.Text = verbatim(p, "text", "body"); plain {
-			out.Text = verbatim(p, "payload")
+		if out.Text = p.TakeText("text", "body"); plain {
+			out.Text = p.TakeText("payload")
 		}
 	case "image", "video", "audio", "voice", "document", "file", "media", "gif", "sticker":
 		out.Type = schemas.ContentMedia
 		if kind == "sticker" {
 			out.Type = schemas.ContentSticker
 		}
-		out.Text = verbatim(p, "caption", "text")
+		out.Text = p.TakeText("caption", "text")
 		m := schemas.Media{URL: take(p, "url", "link"), ID: take(p, "id", "media_id"), MIMEType: take(p, "mime_type", "mimeType"), Name: take(p, "filename", "file_name")}
 		if m != (schemas.Media{}) {
 			out.Media = []schemas.Media{m}
@@ -72,7 +72,7 @@ func content(message adapter.Node) *schemas.Content {
 		out.Type = schemas.ContentLocation
 		take(p, "latitude", "lat")
 		take(p, "longitude", "lng", "long")
-		out.Location = &schemas.Location{Latitude: lat, Longitude: lon, Name: verbatim(p, "name"), Address: verbatim(p, "address")}
+		out.Location = &schemas.Location{Latitude: lat, Longitude: lon, Name: p.TakeText("name"), Address: p.TakeText("address")}
 	case "contact", "contacts":
 		out.Type, out.Detail = schemas.ContentContacts, message.Get("payload").Taken().Raw()
 	case "order":
@@ -88,24 +88,14 @@ func content(message adapter.Node) *schemas.Content {
 			}
 		}
 		out.Type = schemas.ContentSuggestionReply
-		out.Text, out.Postback = verbatim(reply, "text", "title"), take(reply, "payload", "postback", "postback_data", "id")
+		out.Text, out.Postback = reply.TakeText("text", "title"), take(reply, "payload", "postback", "postback_data", "id")
 	}
 	if out.Type == schemas.ContentUnsupported {
-		out.Text = verbatim(p, "text", "caption")
+		out.Text = p.TakeText("text", "caption")
 		return out // type and payload stay in provider_data
 	}
 	message.Get("type").Taken()
 	return out
-}
-
-// verbatim is what a person wrote in the first of the members that is there, unchanged.
-func verbatim(n adapter.Node, names ...string) schemas.Text {
-	for _, name := range names {
-		if m := n.Get(name); m.Present() && m.Verbatim() != "" {
-			return schemas.Text(m.Taken().Verbatim())
-		}
-	}
-	return ""
 }
 
 // channelEntry is the entry of channels that the message came in by: the one of the event's
@@ -135,7 +125,7 @@ func (c *callback) inboundByVariables() adapter.Item {
 	if c.has("text") {
 		item.Data.Content.Type = schemas.ContentText
 		if text := c.said.Get("text"); text.Says() && !placeholder(text.Text()) {
-			item.Data.Content.Text = verbatim(c.said, "text")
+			item.Data.Content.Text = c.said.TakeText("text")
 		}
 	}
 	return item
