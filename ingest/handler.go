@@ -210,6 +210,9 @@ func (h *handler) shake(w http.ResponseWriter, e *endpoint, found *handshake.Fou
 		return done
 	}
 	done.status = found.Answer.Status
+	if found.Kind == handshake.Probe && e.answerType != nil {
+		w.Header()["Content-Type"] = e.answerType // of the GET that follows: Exotel looks whether it is text/plain
+	}
 	for _, field := range found.Answer.Header {
 		w.Header().Set(field[0], field[1])
 	}

@@ -566,3 +566,17 @@ func TestTraceparent(t *testing.T) {
 		t.Error("our own is not valid")
 	}
 }
+
+// A HEAD tells the content type that the GET after it will have (RFC 9110 §9.3.2).
+func TestHeadTellsTheAnswersType(t *testing.T) {
+	var logs bytes.Buffer
+	h := testHandler(t, testEndpoints, &keeper{kafka: &kafka{}, after: time.Second}, &logs)
+	types := func(method string) string {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, request(method, "/v1/callbacks/said", ""))
+		return w.Header().Get("Content-Type")
+	}
+	if head, get := types("HEAD"), types("GET"); head != get || head == "" {
+		t.Errorf("HEAD says %q, GET %q", head, get)
+	}
+}

@@ -239,3 +239,24 @@ func writeJSON(b *bytes.Buffer, v any, seed int) {
 		b.Write(leaf)
 	}
 }
+
+// A callback without ids that is too large to be sorted is known by its bytes all the same, with any
+// white space between them.
+func TestLargeCallbacksWithoutIDs(t *testing.T) {
+	many := func(space string) adapter.Raw {
+		return rawOf("{" + space + strings.Repeat(`"a":"b c",`+space, maxSortedBody/10) + `"z":1}`)
+	}
+	id := func(raw adapter.Raw) string {
+		item := adapter.Item{Kind: schemas.MessageReceived, Data: schemas.Data{Content: &schemas.Content{Type: schemas.ContentUnsupported}}}
+		outs, _ := translate.Events(raw, adapter.Result{Items: []adapter.Item{item}}, translate.Envelope{})
+		return outs[0].Event.ID
+	}
+	if first, spaced := id(many("")), id(many("\n ")); first != spaced {
+		t.Errorf("%s, with white space %s", first, spaced)
+	}
+	if first, other := id(many("")), id(rawOf("{"+strings.Repeat(`"a":"bc",`, maxSortedBody/9)+`"z":1}`)); first == other {
+		t.Error("two callbacks share an id")
+	}
+}
+
+const maxSortedBody = 128 << 10
