@@ -246,19 +246,22 @@ func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry
 // known to stand.
 func (p *partition) acknowledged(e *entry) {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	if e.open--; e.open > 0 {
+		p.mu.Unlock()
 		return
 	}
 	for _, key := range e.seen {
 		p.window.add(key)
 	}
 	p.in.Done(e.offset)
-	p.n.metrics.acknowledged(e.provider, p.n.now().Sub(e.received))
-	if e.span != nil {
-		e.span.End()
+	provider, received, span := e.provider, e.received, e.span
+	p.advance() // from here on e may be another callback's
+	p.mu.Unlock()
+
+	p.n.metrics.acknowledged(provider, p.n.now().Sub(received))
+	if span != nil {
+		span.End()
 	}
-	p.advance()
 }
 
 // advance takes what is done off the head of pending; a mark that comes to the head has
