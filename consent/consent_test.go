@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -167,6 +168,40 @@ func TestCutOffBetweenSteps(t *testing.T) {
 			defer mu.Unlock()
 			if cuts == 0 {
 				t.Error("the fault never happened")
+			}
+		})
+	}
+}
+
+// A flush between any two steps loses no change and repeats none under another id: an outbox that
+// is empty because it was flushed is not one that was published.
+func TestFlushBetweenSteps(t *testing.T) {
+	for _, at := range []step{stepRead, stepAppended, stepApplied, stepPublished, stepTrimmed} {
+		t.Run(string(at), func(t *testing.T) {
+			t.Parallel()
+			p := &inProcess{}
+			var armed atomic.Bool
+			fault := func(s step) error {
+				if s == at && armed.CompareAndSwap(true, false) {
+					p.redis.FlushAll()
+				}
+				return nil
+			}
+			r := consenttest.Begin(t, consenttest.Servers{Open: p.open, Stage: faulty(fault)})
+			for i, text := range []string{"STOP", "START", "STOP"} {
+				const user = "+14155559001"
+				armed.Store(true)
+				r.Do(consenttest.Event{User: user, Agent: "a", Text: text})
+				r.Until("one change per act", func() bool {
+					_, ids := r.Published(schemas.ConsentChanged, r.Person(user))
+					return len(ids) == i+1
+				})
+				r.Until("the flush", func() bool { return !armed.Load() })
+				want := schemas.Deny
+				if text == "START" {
+					want = schemas.Allow
+				}
+				r.Decided(schemas.Check{User: user, Agent: "a"}, want)
 			}
 		})
 	}

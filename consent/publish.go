@@ -32,9 +32,15 @@ const confirmWithin = 5 * time.Minute
 func (o *owner) publish(ctx context.Context, effects []stream.Message) error {
 	var list []pending
 	err := o.patiently(ctx, func(ctx context.Context) (err error) {
-		list, err = o.view.outbox(ctx, o.partition)
+		list, err = o.view.outbox(ctx, o.partition, o.at)
 		return err
 	})
+	if healable(err) { // the rebuild finds the changes again, and publishes them
+		if err := o.heal(ctx, err); err != nil || len(effects) == 0 {
+			return err
+		}
+		return o.publish(ctx, effects)
+	}
 	if err != nil {
 		return err
 	}

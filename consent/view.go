@@ -226,13 +226,27 @@ type pending struct {
 	flips  []schemas.ScopeChange
 }
 
-// outbox reads what is not yet published.
-func (v *view) outbox(ctx context.Context, p int32) ([]pending, error) {
+// outbox reads what is not yet published of a view that stands at offset at or after it. One that
+// doesn't was flushed or put back since it was folded: its outbox, empty perhaps, says nothing.
+func (v *view) outbox(ctx context.Context, p int32, at int64) ([]pending, error) {
 	node, err := v.redis.Node(ctx, outKey(p))
 	if err != nil {
 		return nil, err
 	}
-	all, err := node.HGetAll(ctx, outKey(p)).Result()
+	pipe := node.TxPipeline()
+	stands, waiting := pipe.HGet(ctx, atKey(p), "o"), pipe.HGetAll(ctx, outKey(p))
+	if _, err := pipe.Exec(ctx); err != nil && !errors.Is(err, redis.Nil) {
+		return nil, err
+	}
+	switch o, err := stands.Int64(); {
+	case errors.Is(err, redis.Nil):
+		return nil, errMissing
+	case err != nil:
+		return nil, err
+	case o < at:
+		return nil, errElsewhere
+	}
+	all, err := waiting.Result()
 	if err != nil {
 		return nil, err
 	}

@@ -105,7 +105,7 @@ func TestScriptFoldsLikeState(t *testing.T) {
 				t.Fatalf("the script's fold differs:\n%s", diff)
 			}
 		}
-		outbox, err := v.outbox(ctx, 1)
+		outbox, err := v.outbox(ctx, 1, 0)
 		if err != nil {
 			t.Fatal(err)
 		}
