@@ -101,7 +101,7 @@ func (p *parser) parse() *Failure {
 		// A value but the outermost has a comma or an opening bracket before it.
 		values = 1 + strings.Count(p.src, ",") + strings.Count(p.src, "{") + strings.Count(p.src, "[")
 	}
-	p.nodes = make([]node, 0, min(values, 1024))
+	p.nodes = make([]node, 0, min(values, MaxValues))
 	p.space()
 	if f := p.value(0, 1); f != nil {
 		return f
@@ -419,18 +419,22 @@ func hex4(s string) (r rune, ok bool) {
 		return 0, false
 	}
 	for i := range 4 {
-		c := s[i]
-		switch {
-		case '0' <= c && c <= '9':
-			c -= '0'
-		case 'a' <= c && c <= 'f':
-			c -= 'a' - 10
-		case 'A' <= c && c <= 'F':
-			c -= 'A' - 10
-		default:
+		if !isHex(s[i]) {
 			return 0, false
 		}
-		r = r<<4 | rune(c)
+		r = r<<4 | rune(fromHex(s[i]))
 	}
 	return r, true
+}
+
+func isHex(c byte) bool {
+	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+}
+
+// fromHex is the value of a hexadecimal digit.
+func fromHex(c byte) byte {
+	if c >= 'A' {
+		return c&7 + 9 // 'A' is 0x41, 'a' 0x61
+	}
+	return c - '0'
 }

@@ -153,7 +153,8 @@ func (v *rest) appendMembers(b []byte, i uint32, path []uint32) ([]byte, bool) {
 			b = append(b, ',')
 		}
 		b = appendQuoted(b, v.name(c))
-		if nth, ok := doubles[c]; ok {
+		if doubles != nil && doubles[c-i] > 0 {
+			nth := doubles[c-i]
 			b = append(strconv.AppendUint(append(b[:len(b)-1], '#'), uint64(nth), 10), '"')
 		}
 		b = append(b, ':')
@@ -212,9 +213,10 @@ func (v *rest) appendElements(b []byte, i uint32, path []uint32) ([]byte, bool) 
 // few members are compared with each other instead of in a map.
 const few = 16
 
-// doubles numbers the earlier ones of members that stand more than once: 1 is the first "name#1".
+// doubles numbers the earlier ones of members that stand more than once, by their distance from
+// the object: 1 is the first "name#1", 0 no double; nil when there is none.
 // It is worked out once for every object, for an envelope is asked for with each of its items.
-func (v *View) doubles(i uint32) map[uint32]uint32 {
+func (v *View) doubles(i uint32) []uint32 {
 	members := 0
 	for c, end := i+1, v.nodes[i].next; c < end && members <= few; c = v.nodes[c].next {
 		members++
@@ -226,13 +228,13 @@ func (v *View) doubles(i uint32) map[uint32]uint32 {
 		return known
 	}
 	if v.numbered == nil {
-		v.numbered = map[uint32]map[uint32]uint32{}
+		v.numbered = map[uint32][]uint32{}
 	}
 	v.numbered[i] = v.numberDoubles(i)
 	return v.numbered[i]
 }
 
-func (v *View) numberDoubles(i uint32) map[uint32]uint32 {
+func (v *View) numberDoubles(i uint32) []uint32 {
 	last := v.byName(i)
 	members := 0
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
@@ -241,20 +243,27 @@ func (v *View) numberDoubles(i uint32) map[uint32]uint32 {
 	if len(last) == members {
 		return nil
 	}
-	numbers := make(map[uint32]uint32, members-len(last))
-	count := map[string]uint32{}
+	numbers := make([]uint32, v.nodes[i].next-i)
+	count := map[string]*uint32{}
 	var other []byte
+	before, nth := "", (*uint32)(nil) // of the name before: most often the same again
 	for c, end := i+1, v.nodes[i].next; c < end; c = v.nodes[c].next {
 		name := v.name(c)
+		if nth == nil || name != before {
+			if before, nth = name, count[name]; nth == nil {
+				nth = new(uint32)
+				count[name] = nth
+			}
+		}
 		if last[name] == c {
 			continue
 		}
 		for used := true; used; { // the body may hold a "name#1" of its own
-			count[name]++
-			other = strconv.AppendUint(append(append(other[:0], name...), '#'), uint64(count[name]), 10)
+			*nth++
+			other = strconv.AppendUint(append(append(other[:0], name...), '#'), uint64(*nth), 10)
 			_, used = last[string(other)]
 		}
-		numbers[c] = count[name]
+		numbers[c-i] = *nth
 	}
 	return numbers
 }
@@ -309,7 +318,7 @@ func (v *View) appendRaw(b []byte, i uint32) []byte {
 const hexDigits = "0123456789abcdef"
 
 // appendQuoted appends s as a JSON string; s is valid UTF-8.
-func appendQuoted(b []byte, s string) []byte {
+func appendQuoted[T string | []byte](b []byte, s T) []byte {
 	b = append(b, '"')
 	from := 0
 	for i := range len(s) {

@@ -7,7 +7,6 @@ import (
 	"io"
 	"mime"
 	"mime/multipart"
-	"net/url"
 	"slices"
 	"strconv"
 	"strings"
@@ -27,7 +26,7 @@ type View struct {
 	sharedGiven bool                         // an envelope that is too long for every item was given to one
 	index       map[uint32]map[string]uint32 // see byName
 	scratch     []byte                       // of Rest
-	numbered    map[uint32]map[uint32]uint32 // see doubles
+	numbered    map[uint32][]uint32          // see doubles
 }
 
 // Root is the callback's outermost value; for a query or a form an object of strings.
@@ -201,13 +200,14 @@ func looksLikeForm(s string) bool {
 // readForm reads a=b&c=d. A form that is nothing but escaped JSON is read as that JSON.
 func readForm(s string, repaired []string) (*View, *Failure) {
 	if strings.HasPrefix(s, "%7B") || strings.HasPrefix(s, "%7b") {
-		if v, f := parseView(strings.TrimSuffix(strings.TrimSpace(formUnescape(s)), "=")); f == nil {
+		if v, f := parseView(strings.TrimSuffix(strings.TrimSpace(string(appendUnescaped(nil, s))), "=")); f == nil {
 			v.Repaired = slices.Concat(repaired, v.Repaired)
 			return v, nil
 		}
 	}
 	b := make([]byte, 0, len(s)+len(s)/4+16)
 	b = append(b, '{')
+	var plain []byte
 	pairs := 0
 	for pair := range strings.SplitSeq(s, "&") {
 		name, value, _ := strings.Cut(pair, "=")
@@ -217,12 +217,15 @@ func readForm(s string, repaired []string) (*View, *Failure) {
 		if pairs++; pairs > MaxValues {
 			return nil, tooManyValues()
 		}
-		b = appendPair(b, formUnescape(name), formUnescape(value))
+		plain = appendUnescaped(plain[:0], name)
+		end := len(plain)
+		plain = appendUnescaped(plain, value)
+		b = appendPair(b, plain[:end], plain[end:])
 	}
 	return finishPairs(b, repaired)
 }
 
-func appendPair(b []byte, name, value string) []byte {
+func appendPair(b, name, value []byte) []byte {
 	if len(b) > 1 {
 		b = append(b, ',')
 	}
@@ -248,29 +251,21 @@ func finishPairs(b []byte, repaired []string) (*View, *Failure) {
 	return v, nil
 }
 
-// formUnescape is QueryUnescape that leaves a broken escape as it stands.
-func formUnescape(s string) string {
-	if t, err := url.QueryUnescape(s); err == nil {
-		return t
-	}
-	b := make([]byte, 0, len(s))
+// appendUnescaped appends what a form's s stands for, as url.QueryUnescape has it; a broken escape
+// stays as it stands.
+func appendUnescaped(b []byte, s string) []byte {
 	for i := 0; i < len(s); i++ {
 		switch {
 		case s[i] == '+':
 			b = append(b, ' ')
 		case s[i] == '%' && i+2 < len(s) && isHex(s[i+1]) && isHex(s[i+2]):
-			n, _ := strconv.ParseUint(s[i+1:i+3], 16, 8)
-			b = append(b, byte(n))
+			b = append(b, fromHex(s[i+1])<<4|fromHex(s[i+2]))
 			i += 2
 		default:
 			b = append(b, s[i])
 		}
 	}
-	return string(b)
-}
-
-func isHex(c byte) bool {
-	return '0' <= c && c <= '9' || 'a' <= c && c <= 'f' || 'A' <= c && c <= 'F'
+	return b
 }
 
 // maxParts is how many parts a multipart body may have, as in net/http; a call's status has 20. Each
@@ -312,7 +307,7 @@ func readMultipart(body []byte, boundary string) (*View, *Failure) {
 		if file := part.FileName(); file != "" {
 			value = file + " (" + part.Header.Get("Content-Type") + ", " + strconv.Itoa(len(data)) + " bytes)"
 		}
-		b = appendPair(b, part.FormName(), value)
+		b = appendPair(b, []byte(part.FormName()), []byte(value))
 	}
 	return finishPairs(b, nil)
 }
