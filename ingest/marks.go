@@ -97,7 +97,7 @@ func (m *marks) silent() error {
 		return nil
 	}
 	if quiet := time.Since(time.Unix(0, last)); quiet > silence {
-		return fmt.Errorf("nothing acknowledged by Kafka for %s", quiet.Round(time.Second))
+		return fmt.Errorf("kafka has acknowledged nothing for %s", quiet.Round(time.Second))
 	}
 	return nil
 }

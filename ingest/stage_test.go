@@ -265,7 +265,7 @@ func TestNothingIsKept(t *testing.T) {
 	}
 	eventually(t, "unready", func() bool {
 		status, page := servicetest.Page(t.Context(), t, r.Running, "/readyz")
-		return status == 503 && strings.Contains(page, "Kafka has acknowledged nothing for") && strings.Contains(page, "there is no spool")
+		return status == 503 && strings.Contains(page, "kafka has acknowledged nothing for") && strings.Contains(page, "there is no spool")
 	})
 	r.away.Store(false)
 	eventually(t, "ready again", func() bool {
