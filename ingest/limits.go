@@ -132,6 +132,7 @@ func (c *countedConn) Read(p []byte) (int, error) {
 	if more := min(c.read.Add(int64(n))-headRoom, int64(n)); more > 0 {
 		if !c.heads.hold(more) {
 			c.places.refused.Add(1)
+			_ = c.Close() // now: net/http takes half a line for a malformed one, and would answer 400
 			return 0, errCrowded
 		}
 		c.held.Add(more)
