@@ -62,6 +62,9 @@ func (v *View) Rest(n Node, with ...Node) json.RawMessage {
 // whole is what is left of node i, however much it is.
 func (v *rest) whole(i uint32, path []uint32, usual int) json.RawMessage {
 	v.over, v.unbounded = false, true
+	if v.nodes[i].flags&wide != 0 {
+		usual = len(v.src) // not grown into, time and again
+	}
 	b, left := v.appendRest(make([]byte, 0, min(len(v.src), usual)), i, path)
 	if !left {
 		return nil
@@ -284,7 +287,11 @@ func (n Node) Raw() json.RawMessage {
 	if !n.Present() {
 		return nil
 	}
-	return n.v.appendRaw(nil, n.i)
+	var b []byte
+	if n.node().flags&wide != 0 {
+		b = make([]byte, 0, len(n.v.src))
+	}
+	return n.v.appendRaw(b, n.i)
 }
 
 func (v *View) appendRaw(b []byte, i uint32) []byte {

@@ -226,7 +226,7 @@ func member(n adapter.Node, names ...string) adapter.Node {
 	there := adapter.Node{}
 	for written, m := range n.Members() {
 		for _, name := range names {
-			if !strings.EqualFold(written, name) {
+			if len(written) != len(name) || !strings.EqualFold(written, name) { // ours are ASCII
 				continue
 			}
 			if m.Says() {
