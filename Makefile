@@ -81,7 +81,7 @@ fuzz: ## every fuzz target for FUZZTIME (60s)
 	@grep -rlE --include='*_test.go' '^func Fuzz' $(MODULES) | xargs -r -n1 dirname | sort -u | while read -r package; do \
 		for target in $$(grep -hoE '^func Fuzz[A-Za-z0-9_]+' $$package/*_test.go | sed 's/^func //'); do \
 			echo "== ./$$package $$target"; \
-			go test -run '^$$' -fuzz "^$$target\$$" -fuzztime $(FUZZTIME) ./$$package; \
+			go test -run '^$$' -fuzz "^$$target\$$" -fuzzminimizetime 10x -fuzztime $(FUZZTIME) ./$$package; \
 		done; \
 	done
 
