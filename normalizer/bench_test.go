@@ -48,7 +48,7 @@ func BenchmarkCallback(b *testing.B) {
 			}
 			out = made[0]
 		}
-		message := func(int) { _ = messages.Of(&out.Event, out.Topic, out.Key) }
+		message := func(int) { _ = messages.Of(nil, &out.Event, out.Topic, out.Key) }
 		for i := range records { // so that any one stage can be measured alone
 			read(i)
 			adapt(i)

@@ -105,13 +105,36 @@ func (l *log) Enqueue(_ context.Context, m stream.Message, done func(stream.Posi
 	if l.limit > 0 && sizeOf(m.Plain()) > l.limit {
 		return stream.ErrTooLarge
 	}
-	l.messages = append(l.messages, m.Plain())
+	l.messages = append(l.messages, copied(m.Plain())) // its memory is another's once it is acknowledged
 	if l.hold {
 		l.held = append(l.held, done)
 		return nil
 	}
 	go done(stream.Position{}, nil)
 	return nil
+}
+
+// keeping is a writer that holds the messages themselves until they are acknowledged.
+type keeping struct {
+	messages []stream.Message
+	done     []func(stream.Position, error)
+}
+
+func (k *keeping) Enqueue(_ context.Context, m stream.Message, done func(stream.Position, error)) error {
+	k.messages, k.done = append(k.messages, m), append(k.done, done)
+	return nil
+}
+
+func (k *keeping) acknowledge() {
+	for _, done := range k.done {
+		done(stream.Position{}, nil)
+	}
+	k.messages, k.done = nil, nil
+}
+
+func copied(m stream.Message) stream.Message {
+	m.Key, m.Value, m.Headers = bytes.Clone(m.Key), bytes.Clone(m.Value), copyHeaders(m.Headers)
+	return m
 }
 
 // release acknowledges (or fails) the held messages of the given numbers.

@@ -42,7 +42,7 @@ func (p *partition) mark(rec *stream.Record, now time.Time) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.marks++
-	p.pending = append(p.pending, &entry{offset: rec.Offset, read: now, mark: m})
+	p.pending = append(p.pending, &entry{record: record{offset: rec.Offset, read: now, mark: m}})
 	p.advance()
 }
 

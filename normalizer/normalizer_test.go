@@ -14,6 +14,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/heedhq/heed/internal/stream"
+	"github.com/heedhq/heed/normalizer/providers/kaleyra"
+	"github.com/heedhq/heed/normalizer/translate"
 	"github.com/heedhq/heed/schemas"
 )
 
@@ -304,6 +306,65 @@ func TestWindowForgetsTheOldest(t *testing.T) {
 	} else if none.add(keys[0]); none.has(keys[0]) {
 		t.Error("a window of 0 remembers")
 	}
+}
+
+// The records of a batch are views on a buffer that the next fetch is read into, and callbacks are
+// read in the memory of the one before: nothing of either may stand in a message that is on its way.
+func TestMessagesAreTheirOwn(t *testing.T) {
+	r := newRig(t)
+	out := &keeping{}
+	r.adapters["kaleyra"], r.fast, r.windowSize = kaleyra.New(), out, 0
+	p := newPartition(r.normalizer, schemas.TopicCallbacks, 0, idle{}, func(err error) { t.Error(err) })
+	var wants []stream.Message
+	pass := func(bodies ...string) {
+		for _, body := range bodies {
+			records := benchRecords(body)[:3]
+			for i := range records {
+				raw, env, err := new(translate.Reader).Read(&records[i])
+				if err != nil {
+					t.Fatal(err)
+				}
+				env.Recorded, env.Pseudonyms = start, r.pseudonyms
+				outs, failures := translate.Events(raw, kaleyra.New().Adapt(raw), env)
+				if len(outs) != 1 || len(failures) > 0 {
+					t.Fatal(outs, failures)
+				}
+				m := outs[0].Event.Message(outs[0].Topic, outs[0].Key)
+				wants = append(wants, m)
+			}
+			if err := p.batch(t.Context(), records); err != nil {
+				t.Fatal(err)
+			}
+			for i := range records {
+				for _, b := range [][]byte{records[i].Key, records[i].Value} {
+					clear(b)
+				}
+				for _, h := range records[i].Headers {
+					clear(h.Value)
+				}
+			}
+		}
+	}
+	look := func() {
+		t.Helper()
+		if len(out.messages) != len(wants) {
+			t.Fatalf("%d messages, want %d", len(out.messages), len(wants))
+		}
+		for i := range wants {
+			got := out.messages[i].Plain()
+			if string(got.Key) != string(wants[i].Key) || string(got.Value) != string(wants[i].Value) || header(got, "ce_id") != header(wants[i], "ce_id") || header(got, "ce_correlationid") != header(wants[i], "ce_correlationid") {
+				t.Errorf("message %d changed:\n%s\nwas\n%s", i, got.Value, wants[i].Value)
+			}
+		}
+	}
+	r.now = func() time.Time { return start }
+	pass(benchCallbacks[0].body, benchCallbacks[1].body)
+	look()
+	out.acknowledge() // now their memory may be used
+	wants = nil
+	pass(benchCallbacks[1].body, strings.Replace(benchCallbacks[0].body, "in the harbour", "in the harbour "+strings.Repeat("and elsewhere ", 500), 1), benchCallbacks[0].body)
+	look()
+	out.acknowledge()
 }
 
 // A mark goes to every partition of heed.inbound, but not before everything in front of it is

@@ -32,10 +32,14 @@ type partition struct {
 	reader     translate.Reader
 	translator translate.Translator
 	messages   stream.Messages
+	memory     adapter.Memory
+	arrivals   []arrival // the events of the callback
+	rooms      [][]byte  // memory for messages
 
 	mu      sync.Mutex
 	pending []*entry // what was read and is not yet done, oldest first
 	spare   []*entry // done, to be used again: every callback takes one
+	freed   [][]byte // memory of acknowledged messages, for rooms
 	window  *window
 	ready   []*mark       // marks with everything before them acknowledged, at most one a replica
 	marks   int           // marks that are not done, wherever they are
@@ -43,32 +47,55 @@ type partition struct {
 	empty   chan struct{} // capacity 1: nothing is left to be acknowledged
 }
 
-// entry is a raw record on its way.
-type entry struct {
+// record is what a partition keeps of a raw record until everything of it is acknowledged.
+type record struct {
 	offset   int64
-	open     int // appends not yet acknowledged, and one while they are being enqueued
 	read     time.Time
 	received time.Time
 	provider string
 	mark     *mark      // set on a time mark: nothing of it is open
 	span     trace.Span // nil when the callback is not sampled
-	seen     []seenKey  // of its events, for the window once all are acknowledged
+}
+
+// entry is a raw record on its way.
+type entry struct {
+	record
+	open int // appends not yet acknowledged
+
+	seen  []seenKey // of its events, for the window once all are acknowledged
+	rooms [][]byte  // memory of its events' messages
+	// Most callbacks have one event: its two stand here, where the cache has them already.
+	seen1  [1]seenKey
+	rooms1 [1][]byte
 
 	acked func(stream.Position, error) // what the writer calls for each of its events
 }
 
-// spareEntries bounds what is kept for use again; more are on their way only while Kafka is slow.
-const spareEntries = 4096
+// Bounds of what is kept for use again: entries, of which more are on their way only while Kafka is
+// slow, and memory of messages, 1 to 4 KiB each.
+const (
+	spareEntries = 4096
+	keptRooms    = 1024
+	keptRoom     = 4 << 10
+)
 
-// take puts a record in line.
-func (p *partition) take(offset int64, read, received time.Time) *entry {
+// arrival is an event that a callback gave.
+type arrival struct {
+	key       seenKey
+	duplicate bool // the window knows it
+}
+
+// take puts a record in line of which the events, but those that the window knows, and as many
+// dead letters are to be appended; a replayed record's events are wanted again. nil: there is
+// nothing to append, and the record is done.
+func (p *partition) take(rec record, events []arrival, letters int, replayed bool) *entry {
 	p.mu.Lock()
-	defer p.mu.Unlock()
 	var e *entry
 	if last := len(p.spare) - 1; last >= 0 {
 		e, p.spare = p.spare[last], p.spare[:last]
 	} else {
 		e = new(entry)
+		e.seen, e.rooms = e.seen1[:], e.rooms1[:]
 		e.acked = func(_ stream.Position, err error) {
 			if err != nil {
 				p.fail(fmt.Errorf("appending an event: %w", err))
@@ -77,9 +104,37 @@ func (p *partition) take(offset int64, read, received time.Time) *entry {
 			p.acknowledged(e)
 		}
 	}
-	*e = entry{offset: offset, open: 1, read: read, received: received, provider: unknownProvider, seen: e.seen[:0], acked: e.acked}
+	e.record, e.open, e.seen, e.rooms = rec, letters, e.seen[:0], e.rooms[:0]
+	for i := range events {
+		event := &events[i]
+		if event.duplicate = !replayed && p.window.has(event.key); !event.duplicate {
+			e.open++
+			e.seen = append(e.seen, event.key)
+		}
+	}
+	if len(p.rooms) == 0 {
+		p.rooms, p.freed = p.freed, p.rooms
+	}
 	p.pending = append(p.pending, e)
-	return e
+	if e.open > 0 {
+		p.mu.Unlock()
+		return e
+	}
+	p.done(e)
+	p.mu.Unlock()
+	p.ended(rec)
+	return nil
+}
+
+// room is memory for a message, nil when there is none.
+func (p *partition) room() []byte {
+	last := len(p.rooms) - 1
+	if last < 0 {
+		return nil
+	}
+	room := p.rooms[last]
+	p.rooms = p.rooms[:last]
+	return room
 }
 
 func newPartition(n *normalizer, topic string, number int32, in source, fail context.CancelCauseFunc) *partition {
@@ -115,7 +170,7 @@ func (p *partition) batch(ctx context.Context, records []stream.Record) error {
 
 // callback translates one raw record and enqueues everything that it gives.
 func (p *partition) callback(ctx context.Context, rec *stream.Record, now time.Time, tally *tally) error {
-	e := p.take(rec.Offset, now, rec.Time)
+	at := record{offset: rec.Offset, read: now, received: rec.Time, provider: unknownProvider}
 	var outs []translate.Out
 	ignored := ""
 	raw, env, err := p.reader.Read(rec)
@@ -127,29 +182,38 @@ func (p *partition) callback(ctx context.Context, rec *stream.Record, now time.T
 	case a == nil:
 		failures = []adapter.Failure{{Index: adapter.WholeCallback, Class: adapter.UnknownProvider, Message: fmt.Sprintf("no adapter is called %.64q", raw.Origin.Provider)}}
 	default:
-		e.received, e.provider = raw.ReceivedAt, raw.Origin.Provider
-		e.span, traceHeader = p.n.span(ctx, rec, env, e.provider)
+		at.received, at.provider = raw.ReceivedAt, raw.Origin.Provider
+		at.span, traceHeader = p.n.span(ctx, rec, env, at.provider)
 		env.Recorded, env.Pseudonyms = now, p.n.pseudonyms
+		raw.Memory = &p.memory
 		var res adapter.Result
 		outs, failures, res = p.understand(a, raw, env)
 		ignored = res.Ignored
 	}
 
-	replayed := rec.Header(schemas.HeaderReplayedFrom) != nil
+	p.arrivals = p.arrivals[:0]
 	for i := range outs {
-		if err := p.event(ctx, e, &outs[i], replayed, traceHeader, tally); err != nil {
+		p.arrivals = append(p.arrivals, arrival{key: p.window.key(&outs[i].Event)})
+	}
+	letters := deadLetters(rec, failures, p.n.version, now)
+	e := p.take(at, p.arrivals, len(letters), rec.Header(schemas.HeaderReplayedFrom) != nil)
+	for i := range outs {
+		if p.arrivals[i].duplicate {
+			tally.event(at.provider, outs[i].Kind, duplicate)
+			continue
+		}
+		tally.event(at.provider, outs[i].Kind, produced)
+		if err := p.enqueue(ctx, e, &outs[i], now, traceHeader); err != nil {
 			return err
 		}
 	}
-	letters := deadLetters(rec, failures, p.n.version, now)
 	for i := range letters {
-		tally.dead(e.provider, letters[i].class, rec.Offset)
+		tally.dead(at.provider, letters[i].class, rec.Offset)
 		if err := p.enqueueDead(ctx, letters[i], e); err != nil {
 			return err
 		}
 	}
-	tally.callback(e.provider, outcome(outs, failures, ignored))
-	p.acknowledged(e)
+	tally.callback(at.provider, outcome(outs, failures, ignored))
 	return nil
 }
 
@@ -175,52 +239,22 @@ func (p *partition) understand(a adapter.Adapter, raw adapter.Raw, env translate
 	return outs, failures, res
 }
 
-// event enqueues one event, unless it is known to stand already.
-func (p *partition) event(ctx context.Context, e *entry, out *translate.Out, replayed bool, traceHeader string, tally *tally) error {
-	if !p.open(e, &out.Event, replayed) {
-		tally.event(e.provider, out.Kind, duplicate)
-		return nil
-	}
+// enqueue enqueues one event of e.
+func (p *partition) enqueue(ctx context.Context, e *entry, out *translate.Out, now time.Time, traceHeader string) error {
 	var more []stream.Header
 	if traceHeader != "" {
 		more = []stream.Header{{Key: headerTraceparent, Value: []byte(traceHeader)}}
 	}
-	m := p.messages.Of(&out.Event, out.Topic, out.Key, more...)
-	m.Time = e.read // spares the writer a look at the clock
-	tally.event(e.provider, out.Kind, produced)
+	m := p.messages.Of(p.room(), &out.Event, out.Topic, out.Key, more...)
+	m.Time = now // spares the writer a look at the clock
+	e.rooms = append(e.rooms, m.Memory())
 	return p.enqueueWaiting(ctx, m, e.acked)
-}
-
-// open counts one append more of e, for an event that the window does not know; a replayed one
-// is wanted again.
-func (p *partition) open(e *entry, event *stream.Event, replayed bool) bool {
-	if p.n.windowSize == 0 {
-		p.count(e)
-		return true
-	}
-	key := p.window.key(event)
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if !replayed && p.window.has(key) {
-		return false
-	}
-	e.open++
-	e.seen = append(e.seen, key)
-	return true
-}
-
-// count counts one append more of e.
-func (p *partition) count(e *entry) {
-	p.mu.Lock()
-	e.open++
-	p.mu.Unlock()
 }
 
 // enqueueDead enqueues a dead letter. One that is too large for its topic, which the broker may
 // find only later, is shortened to its class and place: the callback matters more than our words
 // about it.
 func (p *partition) enqueueDead(ctx context.Context, letter deadLetter, e *entry) error {
-	p.count(e)
 	shorter := func() error { return p.enqueueWaiting(ctx, letter.short(), e.acked) }
 	err := p.enqueueWaiting(ctx, letter.message, func(_ stream.Position, err error) {
 		switch {
@@ -250,17 +284,32 @@ func (p *partition) acknowledged(e *entry) {
 		p.mu.Unlock()
 		return
 	}
+	rec := e.record
+	p.done(e)
+	p.mu.Unlock()
+	p.ended(rec)
+}
+
+// done remembers the events of e, which stand now; from here on e may be another callback's.
+// Callers hold p.mu.
+func (p *partition) done(e *entry) {
 	for _, key := range e.seen {
 		p.window.add(key)
 	}
+	for _, room := range e.rooms {
+		if len(p.freed) < keptRooms && cap(room) <= keptRoom {
+			p.freed = append(p.freed, room)
+		}
+	}
 	p.in.Done(e.offset)
-	provider, received, span := e.provider, e.received, e.span
-	p.advance() // from here on e may be another callback's
-	p.mu.Unlock()
+	p.advance()
+}
 
-	p.n.metrics.acknowledged(provider, p.n.now().Sub(received))
-	if span != nil {
-		span.End()
+// ended tells of a record that is done.
+func (p *partition) ended(rec record) {
+	p.n.metrics.acknowledged(rec.provider, p.n.now().Sub(rec.received))
+	if rec.span != nil {
+		rec.span.End()
 	}
 }
 

@@ -2,6 +2,7 @@ package normalizer
 
 import (
 	"context"
+	"strings"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/propagation"
@@ -41,7 +42,7 @@ func (n *normalizer) span(ctx context.Context, rec *stream.Record, env translate
 			attribute.String(telemetry.MessagingDestination, rec.Topic),
 			attribute.String(telemetry.MessagingGroup, Group),
 			attribute.Int64(telemetry.MessagingKafkaOffset, rec.Offset),
-			attribute.String(telemetry.EventID, env.CallbackID),
+			attribute.String(telemetry.EventID, strings.Clone(env.CallbackID)), // the span outlives the record
 			attribute.String(telemetry.EventType, schemas.CallbackReceived.Type()),
 			attribute.String("heed.provider", provider),
 		))

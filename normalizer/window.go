@@ -43,6 +43,9 @@ func newWindow(size int) *window {
 
 func (w *window) key(e *stream.Event) seenKey {
 	var k seenKey
+	if len(w.rows) == 0 {
+		return k
+	}
 	for i, seed := range w.seed {
 		// Each by itself: to write them into one hash costs three times as much. Turned, so that
 		// an id that stands where a source should is another event.

@@ -28,10 +28,9 @@ type mac struct {
 	sum  [sha256.Size]byte
 }
 
-// end is the pseudonym of what was written.
-func (m *mac) end() string {
-	var text [26]byte
-	return string(pseudonymEncoding.AppendEncode(text[:0], m.Sum(m.sum[:0])[:16]))
+// end appends the pseudonym of what was written.
+func (m *mac) end(b []byte) []byte {
+	return pseudonymEncoding.AppendEncode(b, m.Sum(m.sum[:0])[:16])
 }
 
 var pseudonymEncoding = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
@@ -56,7 +55,13 @@ func ParsePseudonymKeys(s string) (*Pseudonymizer, error) {
 
 // Of is the person's pseudonym under the newest key: 26 characters, 128 bits.
 func (p *Pseudonymizer) Of(kind UserKind, canonical Address) string {
-	return pseudonymUnder(p.macs[0], string(kind), string(canonical))
+	var text [26]byte
+	return string(p.Append(text[:0], kind, canonical))
+}
+
+// Append appends Of to b.
+func (p *Pseudonymizer) Append(b []byte, kind UserKind, canonical Address) []byte {
+	return appendPseudonym(b, p.macs[0], string(kind), string(canonical))
 }
 
 // All gives the person's pseudonyms under every active key, newest first: who looks something
@@ -64,13 +69,15 @@ func (p *Pseudonymizer) Of(kind UserKind, canonical Address) string {
 func (p *Pseudonymizer) All(kind UserKind, canonical Address) []string {
 	all := make([]string, len(p.macs))
 	for i, mac := range p.macs {
-		all[i] = pseudonymUnder(mac, string(kind), string(canonical))
+		all[i] = string(appendPseudonym(nil, mac, string(kind), string(canonical)))
 	}
 	return all
 }
 
 // OfPeer is the pseudonym of a network peer.
-func (p *Pseudonymizer) OfPeer(addr string) string { return pseudonymUnder(p.macs[0], "peer", addr) }
+func (p *Pseudonymizer) OfPeer(addr string) string {
+	return string(appendPseudonym(nil, p.macs[0], "peer", addr))
+}
 
 // OfRequest stands for a callback that names no person: keyed, because a short body may be
 // nothing but a number.
@@ -80,10 +87,10 @@ func (p *Pseudonymizer) OfRequest(query string, body []byte) string {
 	m.Reset()
 	m.Write([]byte("request\x00" + query + "\x00"))
 	m.Write(body)
-	return m.end()
+	return string(m.end(nil))
 }
 
-func pseudonymUnder(macs *sync.Pool, kind, canonical string) string {
+func appendPseudonym(b []byte, macs *sync.Pool, kind, canonical string) []byte {
 	m := macs.Get().(*mac)
 	defer macs.Put(m)
 	m.Reset()
@@ -91,7 +98,7 @@ func pseudonymUnder(macs *sync.Pool, kind, canonical string) string {
 	m.text = append(m.text, 0)
 	m.text = append(m.text, canonical...)
 	m.Write(m.text)
-	return m.end()
+	return m.end(b)
 }
 
 // Derive makes a key for another purpose from every active key, newest first. Nothing can be

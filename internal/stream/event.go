@@ -1,6 +1,7 @@
 package stream
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -72,30 +73,40 @@ func (e *Event) Message(topic string, key []byte) Message {
 // for one goroutine.
 type Messages struct {
 	extensions []string
-	names      []string // of their headers
-	content    []byte   // of the last message, whose memory the next is written in
+	names      []string // of all attributes' headers, as they stand in a record
+	namesSize  int
 }
 
-// Of is Event.Message, with more headers after the event's, in one piece of memory that is the
-// message's own: neither the event nor the key is needed after it. Its Headers are empty; Plain
+// Of is Event.Message, with more headers after the event's, in one piece of memory: neither the
+// event nor the key is needed after it. That is memory, the Memory of a message that was
+// acknowledged, where it is large enough, else a new one. The message's Headers are empty; Plain
 // shows them.
-func (m *Messages) Of(e *Event, topic string, key []byte, more ...Header) Message {
-	if !slices.EqualFunc(m.extensions, e.Extensions, func(name string, x Extension) bool { return name == x.Name }) {
+func (m *Messages) Of(memory []byte, e *Event, topic string, key []byte, more ...Header) Message {
+	if m.names == nil || !slices.EqualFunc(m.extensions, e.Extensions, func(name string, x Extension) bool { return name == x.Name }) {
 		m.extensions = m.extensions[:0]
 		for i := range e.Extensions {
 			m.extensions = append(m.extensions, e.Extensions[i].Name)
 		}
-		m.names = headerNames(m.names[:0], e.Extensions)
+		m.names, m.namesSize = m.names[:0], 0
+		e.attributes(headerNames(nil, e.Extensions), func(header, _ string) {
+			m.names = append(m.names, string(appendString(nil, header)))
+			m.namesSize += len(m.names[len(m.names)-1])
+		})
 	}
-	b := appendBytes(m.content[:0], key)
+	if size := m.size(e, key, more); cap(memory) < size {
+		memory = make([]byte, 0, (size+memoryStep-1)/memoryStep*memoryStep)
+	}
+	b := appendBytes(memory[:0], key)
 	keyEnd := len(b)
 	b = appendBytes(b, e.Data)
 	valueEnd := len(b)
 	b = appendLength(b, e.headerCount()+len(more))
-	e.attributes(m.names, func(header, value string) {
+	names := m.names
+	e.attributes(m.extensions, func(_, value string) {
 		if value != "" {
-			b = appendString(appendString(b, header), value)
+			b = appendString(append(b, names[0]...), value)
 		}
+		names = names[1:]
 	})
 	if !e.Time.IsZero() {
 		var at [len(time.RFC3339Nano)]byte
@@ -105,23 +116,28 @@ func (m *Messages) Of(e *Event, topic string, key []byte, more ...Header) Messag
 		b = appendString(b, more[i].Key)
 		b = appendBytes(b, more[i].Value)
 	}
-	if m.content = b; cap(b) > keptContent {
-		m.content = nil
-	}
-	made := Message{Topic: topic, content: make([]byte, len(b))}
-	copy(made.content, b)
+	made := Message{Topic: topic, content: b}
 	if key != nil {
-		made.Key = made.content[keyEnd-len(key) : keyEnd : keyEnd]
+		made.Key = b[keyEnd-len(key) : keyEnd : keyEnd]
 	}
 	if e.Data != nil {
-		made.Value = made.content[valueEnd-len(e.Data) : valueEnd : valueEnd]
+		made.Value = b[valueEnd-len(e.Data) : valueEnd : valueEnd]
 	}
 	return made
 }
 
-// keptContent is how much memory a Messages keeps from one message to the next: enough for
-// nearly all.
-const keptContent = 64 << 10
+// memoryStep is what the memory of a message is a multiple of, so that it fits most of the next.
+const memoryStep = 256
+
+// size is at least what Of writes.
+func (m *Messages) size(e *Event, key []byte, more []Header) int {
+	const length = 3 // of what is below 1 MiB
+	n := len(key) + len(e.Data) + 3*binary.MaxVarintLen32 + m.namesSize + 1 + len(headerTime) + e.headerSize() + (len(m.names)+1+2*len(more))*length
+	for i := range more {
+		n += len(more[i].Key) + len(more[i].Value)
+	}
+	return n
+}
 
 // headerSize is at least the length of all header values.
 func (e *Event) headerSize() int {

@@ -332,7 +332,7 @@ func TestMessagesAreTheirOwn(t *testing.T) {
 			want := e.Message("t", slices.Clone(key))
 			want.Value = slices.Clone(data)
 			e.Data = slices.Clone(data)
-			made := messages.Of(&e, "t", key)
+			made := messages.Of(nil, &e, "t", key)
 			clear(key)
 			clear(e.Data)
 			_ = append(made.Value, "over the end"...)
@@ -344,7 +344,7 @@ func TestMessagesAreTheirOwn(t *testing.T) {
 	}
 	e := events[1]
 	more := stream.Header{Key: "traceparent", Value: []byte("00-1")}
-	got := messages.Of(&e, "t", nil, more)
+	got := messages.Of(nil, &e, "t", nil, more)
 	plain := got.Plain()
 	if got.Key != nil || got.Value == nil || len(got.Headers) > 0 {
 		t.Errorf("no key and empty data became %v and %v, with headers %v", got.Key, got.Value, got.Headers)

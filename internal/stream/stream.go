@@ -68,6 +68,10 @@ type Message struct {
 	content []byte // of Messages: key, value and headers as they stand in a record; Headers are empty then
 }
 
+// Memory is what Messages wrote the message in, for another one when this is acknowledged; nil of
+// any other message.
+func (m *Message) Memory() []byte { return m.content }
+
 // Plain is the message with its Headers, also where Messages made it: for who looks into it.
 func (m *Message) Plain() Message {
 	plain := *m

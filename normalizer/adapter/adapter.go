@@ -19,6 +19,8 @@ type Raw struct {
 	Origin     schemas.Origin
 	Request    schemas.Capture
 	ReceivedAt time.Time
+
+	Memory *Memory // to work in; nil: the result has nothing in common with Raw, and is good for ever
 }
 
 // Adapter understands one provider's callbacks.

@@ -201,6 +201,10 @@ func (n Node) Items() []Node {
 		return nil
 	}
 	if !n.IsArray() {
+		if n.i == 0 { // nearly every callback
+			n.v.root[0] = n
+			return n.v.root[:]
+		}
 		return []Node{n}
 	}
 	var items []Node

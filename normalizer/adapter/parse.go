@@ -101,7 +101,9 @@ func (p *parser) parse() *Failure {
 		// A value but the outermost has a comma or an opening bracket before it.
 		values = 1 + strings.Count(p.src, ",") + strings.Count(p.src, "{") + strings.Count(p.src, "[")
 	}
-	p.nodes = make([]node, 0, min(values, MaxValues))
+	if values = min(values, MaxValues); cap(p.nodes) < values {
+		p.nodes = make([]node, 0, values)
+	}
 	p.space()
 	if f := p.value(0, 1); f != nil {
 		return f

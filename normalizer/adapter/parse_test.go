@@ -265,7 +265,7 @@ func FuzzJSON(f *testing.F) {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
-		s, _ = text([]byte(s))
+		s, _ = (*Memory)(nil).text([]byte(s))
 		v, fail := parseView(s)
 		valid := json.Valid([]byte(s))
 		switch {

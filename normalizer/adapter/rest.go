@@ -65,11 +65,21 @@ func (v *rest) whole(i uint32, path []uint32, usual int) json.RawMessage {
 	if v.nodes[i].flags&wide != 0 {
 		usual = len(v.src) // not grown into, time and again
 	}
-	b, left := v.appendRest(make([]byte, 0, min(len(v.src), usual)), i, path)
+	usual = min(len(v.src), usual)
+	if cap(v.rests)-len(v.rests) < usual {
+		v.rests = make([]byte, 0, usual) // those before keep theirs
+	}
+	from := len(v.rests)
+	b, left := v.appendRest(v.rests[from:], i, path)
 	if !left {
 		return nil
 	}
-	return b
+	if len(b) <= cap(v.rests)-from { // it fits: the next stands after it
+		v.rests = v.rests[:from+len(b)]
+	} else {
+		v.rests = b
+	}
+	return b[:len(b):len(b)]
 }
 
 // rest writes what is left for one item.

@@ -16,13 +16,16 @@ func User(raw Raw, channel schemas.Channel, given string) *schemas.User {
 	if given == "" || len(given) > maxAddress || unreplaced(given) {
 		return nil
 	}
-	if u, ok := address.Canonical(given, raw.Origin.DefaultCountry, channel); ok {
-		return &u
-	}
-	if masked(given) || strings.Contains(given, "@") {
+	canonical, ok := address.Canonical(given, raw.Origin.DefaultCountry, channel)
+	if !ok && (masked(given) || strings.Contains(given, "@")) {
 		return nil
 	}
-	return &schemas.User{Kind: schemas.UserOpaque, Address: schemas.Address(given)}
+	if !ok {
+		canonical = schemas.User{Kind: schemas.UserOpaque, Address: schemas.Address(given)}
+	}
+	u := raw.Memory.user()
+	*u = canonical
+	return u
 }
 
 // TakeUser is the user behind the first of the named members that says something, which it takes
@@ -34,6 +37,18 @@ func (n Node) TakeUser(raw Raw, channel schemas.Channel, names ...string) *schem
 		m.Taken()
 	}
 	return u
+}
+
+// TakeBusiness is the business side behind the first of the named members that says something, which
+// it takes; nil where none does.
+func (n Node) TakeBusiness(names ...string) *schemas.Business {
+	address := n.Take(names...)
+	if address == "" {
+		return nil
+	}
+	b := n.v.memory.business()
+	*b = schemas.Business{Address: address}
+	return b
 }
 
 // maxAddress is the longest e-mail address there is (RFC 5321 §4.5.3.1: 64 + 1 + 255).

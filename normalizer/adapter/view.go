@@ -12,6 +12,7 @@ import (
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
+	"unsafe"
 )
 
 // View is one callback as a tree of values, whatever it came as: JSON, a form, multipart or the
@@ -26,6 +27,9 @@ type View struct {
 	sharedGiven bool                         // an envelope that is too long for every item was given to one
 	index       map[uint32]map[string]uint32 // see byName
 	scratch     []byte                       // of Rest
+	rests       []byte                       // what Rest gave, one after the other
+	memory      *Memory                      // that it is in; nil: in none
+	root        [1]Node                      // of Items
 	numbered    map[uint32][]uint32          // see doubles
 }
 
@@ -64,30 +68,30 @@ func Read(raw Raw) (*View, *Failure) {
 	if f != nil {
 		return nil, f
 	}
-	body, repaired := text(plain)
+	body, repaired := raw.Memory.text(plain)
 	body = withoutLeadingBlanks(body) // not its end: a blank there tells that a last number is whole
 	if body == "" {
 		if query := raw.Request.Query(); query != "" {
-			query, repaired = text([]byte(query))
-			return readForm(query, repaired)
+			query, repaired = raw.Memory.text([]byte(query))
+			return readForm(raw.Memory.take(), query, repaired)
 		}
 		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "neither a body nor a query"}
 	}
-	var v *View
+	v := raw.Memory.take()
 	media, params := "", map[string]string(nil)
 	if body[0] != '{' && body[0] != '[' {
 		media, params = mediaType(raw.Request.Get("Content-Type"))
 	}
 	switch {
 	case body[0] == '{' || body[0] == '[':
-		v, f = parseView(body)
+		f = v.parse(body)
 	case strings.HasPrefix(body, "--") && (strings.HasPrefix(media, "multipart/") || strings.Contains(body, "form-data")):
 		// the raw bytes, not the mended text: a part may be a file
-		v, f = readMultipart(plain, params["boundary"])
+		v, f = readMultipart(v, plain, params["boundary"])
 	case media == "application/x-www-form-urlencoded" || looksLikeForm(strings.TrimSpace(body)):
-		return readForm(strings.TrimSpace(body), repaired)
+		return readForm(v, strings.TrimSpace(body), repaired)
 	default:
-		v, f = parseView(body)
+		f = v.parse(body)
 	}
 	if f != nil {
 		return nil, f
@@ -116,11 +120,11 @@ func mediaType(contentType string) (string, map[string]string) {
 // ReadQuery gives the view of the query alone, nil when there is none: for providers whose
 // customers may put a part of the callback there.
 func ReadQuery(raw Raw) *View {
-	query, repaired := text([]byte(raw.Request.Query()))
+	query, repaired := raw.Memory.text([]byte(raw.Request.Query()))
 	if query == "" {
 		return nil
 	}
-	v, f := readForm(query, repaired)
+	v, f := readForm(new(View), query, repaired)
 	if f != nil {
 		return nil
 	}
@@ -129,7 +133,7 @@ func ReadQuery(raw Raw) *View {
 
 // ReadJSON gives the view of JSON that stood inside of something else (base64, a form field).
 func ReadJSON(b []byte) (*View, *Failure) {
-	s, repaired := text(b)
+	s, repaired := (*Memory)(nil).text(b)
 	if s = withoutLeadingBlanks(s); s == "" {
 		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "the inner body is empty"}
 	}
@@ -142,11 +146,21 @@ func ReadJSON(b []byte) (*View, *Failure) {
 }
 
 func parseView(s string) (*View, *Failure) {
-	p := parser{src: s}
-	if f := p.parse(); f != nil {
+	v := new(View)
+	if f := v.parse(s); f != nil {
 		return nil, f
 	}
-	return &View{src: s, names: string(p.names), nodes: p.nodes, Repaired: p.repairs}, nil
+	return v, nil
+}
+
+// parse makes v, which is empty, the view of s.
+func (v *View) parse(s string) *Failure {
+	p := parser{src: s, nodes: v.nodes}
+	if f := p.parse(); f != nil {
+		return f
+	}
+	v.src, v.names, v.nodes, v.Repaired = s, string(p.names), p.nodes, p.repairs
+	return nil
 }
 
 // Object is the root, when it is an object.
@@ -158,8 +172,9 @@ func (v *View) Object() (Node, *Failure) {
 }
 
 // text is b as UTF-8 without a byte order mark. UTF-16 is known by its mark, or by the zero
-// byte beside an ASCII first character (RFC 4627 §3).
-func text(b []byte) (string, []string) {
+// byte beside an ASCII first character (RFC 4627 §3). What needs no change is not copied where there
+// is a Memory: its user has the bytes for as long as the result.
+func (m *Memory) text(b []byte) (string, []string) {
 	switch {
 	case bytes.HasPrefix(b, []byte("\xef\xbb\xbf")):
 		b = b[3:]
@@ -175,7 +190,10 @@ func text(b []byte) (string, []string) {
 	if !utf8.Valid(b) {
 		return strings.ToValidUTF8(string(b), "\ufffd"), []string{RepairInvalidUTF8}
 	}
-	return string(b), nil
+	if m == nil {
+		return string(b), nil
+	}
+	return unsafe.String(unsafe.SliceData(b), len(b)), nil
 }
 
 func fromUTF16(b []byte, low, high int) (string, []string) {
@@ -198,9 +216,9 @@ func looksLikeForm(s string) bool {
 }
 
 // readForm reads a=b&c=d. A form that is nothing but escaped JSON is read as that JSON.
-func readForm(s string, repaired []string) (*View, *Failure) {
+func readForm(v *View, s string, repaired []string) (*View, *Failure) {
 	if strings.HasPrefix(s, "%7B") || strings.HasPrefix(s, "%7b") {
-		if v, f := parseView(strings.TrimSuffix(strings.TrimSpace(string(appendUnescaped(nil, s))), "=")); f == nil {
+		if f := v.parse(strings.TrimSuffix(strings.TrimSpace(string(appendUnescaped(nil, s))), "=")); f == nil {
 			v.Repaired = slices.Concat(repaired, v.Repaired)
 			return v, nil
 		}
@@ -222,7 +240,7 @@ func readForm(s string, repaired []string) (*View, *Failure) {
 		plain = appendUnescaped(plain, value)
 		b = appendPair(b, plain[:end], plain[end:])
 	}
-	return finishPairs(b, repaired)
+	return finishPairs(v, b, repaired)
 }
 
 func appendPair(b, name, value []byte) []byte {
@@ -233,7 +251,7 @@ func appendPair(b, name, value []byte) []byte {
 	return appendQuoted(b, value)
 }
 
-func finishPairs(b []byte, repaired []string) (*View, *Failure) {
+func finishPairs(v *View, b []byte, repaired []string) (*View, *Failure) {
 	if len(b) == 1 {
 		return nil, &Failure{Index: WholeCallback, Class: Empty, Message: "a form without fields"}
 	}
@@ -243,8 +261,7 @@ func finishPairs(b []byte, repaired []string) (*View, *Failure) {
 			repaired = append(repaired, RepairInvalidUTF8)
 		}
 	}
-	v, f := parseView(string(append(b, '}')))
-	if f != nil {
+	if f := v.parse(string(append(b, '}'))); f != nil {
 		return nil, f
 	}
 	v.Repaired = repaired
@@ -274,7 +291,7 @@ const maxParts = 1000
 
 // readMultipart reads multipart/form-data; a boundary that the header lost is that of the first
 // line. Of a file part name, type and size are kept (its bytes stay in the raw record).
-func readMultipart(body []byte, boundary string) (*View, *Failure) {
+func readMultipart(v *View, body []byte, boundary string) (*View, *Failure) {
 	body = bytes.TrimLeft(body, " \t\r\n")
 	if boundary == "" || !bytes.HasPrefix(body, []byte("--"+boundary)) {
 		line, _, _ := bytes.Cut(body, []byte("\n"))
@@ -309,7 +326,7 @@ func readMultipart(body []byte, boundary string) (*View, *Failure) {
 		}
 		b = appendPair(b, []byte(part.FormName()), []byte(value))
 	}
-	return finishPairs(b, nil)
+	return finishPairs(v, b, nil)
 }
 
 // Finish ends an item: what nobody took of n, and of the envelope around it, becomes

@@ -46,8 +46,8 @@ const idBytes = 20
 // maxSorted bounds what is brought into canonical form by sorting, in bytes.
 const maxSorted = 128 << 10
 
-// event is the id of an event; d is used anew.
-func (d *digest) event(raw *adapter.Raw, item *adapter.Item, data *schemas.Data) string {
+// event appends the id of an event to b; d is used anew.
+func (d *digest) event(b []byte, raw *adapter.Raw, item *adapter.Item, data *schemas.Data) []byte {
 	*d = (*d)[:0]
 	d.text("provider", raw.Origin.Provider)
 	d.text("kind", string(item.Kind))
@@ -79,7 +79,7 @@ func (d *digest) event(raw *adapter.Raw, item *adapter.Item, data *schemas.Data)
 			d.bytes("index", binary.BigEndian.AppendUint64(nil, uint64(item.Index)))
 		}
 	}
-	return d.id()
+	return d.appendID(b)
 }
 
 // tellApart gives items that share an id but not their data or time ids of their own, by their
@@ -184,10 +184,11 @@ func (d *digest) content(c *schemas.Content) {
 	}
 }
 
-func (d *digest) id() string {
+func (d *digest) id() string { return string(d.appendID(nil)) }
+
+func (d *digest) appendID(b []byte) []byte {
 	sum := sha256.Sum256(*d)
-	var text [idBytes * 8 / 5]byte
-	return string(idEncoding.AppendEncode(text[:0], sum[:idBytes]))
+	return idEncoding.AppendEncode(b, sum[:idBytes])
 }
 
 // canonical is the canonical form of a body, so that a retry that only spaces or orders it

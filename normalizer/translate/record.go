@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unsafe"
 
 	"github.com/heedhq/heed/internal/stream"
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -16,7 +17,6 @@ import (
 type Reader struct {
 	origins map[string]schemas.Origin // by the headers that say it
 	key     []byte                    // those of this record
-	text    []byte
 	request schemas.CaptureReader
 
 	lastKey []byte // those of the record before: most often the same
@@ -27,8 +27,8 @@ type Reader struct {
 const maxOrigins = 1024
 
 // Read reads a raw record as ingest writes it: the callback for the adapter, and what its events
-// take over from the record (Recorded and Pseudonyms are the caller's to set). The callback's
-// body points into the record. The error is an adapter.Failure.
+// take over from the record (Recorded and Pseudonyms are the caller's to set). Both point into the
+// record's bytes. The error is an adapter.Failure.
 func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
 	var id, traceparent, version, kind, contentType, at []byte
 	var env Envelope
@@ -48,13 +48,13 @@ func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
 		case "ce_traceparent":
 			traceparent = h.Value
 		case "ce_tracestate":
-			env.Tracestate = string(h.Value)
+			env.Tracestate = string(h.Value) // a copy: spans keep it
 		default:
-			if strings.EqualFold(h.Key, "content-type") {
-				contentType = h.Value
-			} else if strings.HasPrefix(h.Key, "ce_") {
+			if strings.HasPrefix(h.Key, "ce_") {
 				r.key = append(append(r.key, h.Key...), 0)
 				r.key = append(append(r.key, h.Value...), 0)
+			} else if strings.EqualFold(h.Key, "content-type") {
+				contentType = h.Value
 			}
 		}
 	}
@@ -78,12 +78,13 @@ func (r *Reader) Read(rec *stream.Record) (adapter.Raw, Envelope, error) {
 			return adapter.Raw{}, Envelope{}, notRaw("ce_time is not RFC 3339")
 		}
 	}
-	r.text = append(append(r.text[:0], id...), traceparent...)
-	both := string(r.text) // one piece of memory for the two
-	env.CallbackID, env.Traceparent = both[:len(id)], both[len(id):]
+	env.CallbackID, env.Traceparent = textOf(id), textOf(traceparent)
 	env.RawTopic, env.RawPartition, env.RawOffset = rec.Topic, rec.Partition, rec.Offset
 	return adapter.Raw{Origin: origin, Request: request, ReceivedAt: received}, env, nil
 }
+
+// textOf is b as a string without a copy: good for as long as nobody writes to b.
+func textOf(b []byte) string { return unsafe.String(unsafe.SliceData(b), len(b)) }
 
 var rawType = schemas.CallbackReceived.Type()
 

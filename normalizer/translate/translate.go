@@ -56,7 +56,7 @@ func Events(raw adapter.Raw, res adapter.Result, env Envelope) ([]Out, []adapter
 type Translator struct {
 	outs       []Out
 	extensions []stream.Extension // of all outs
-	bytes      []byte             // data and keys of all outs
+	bytes      []byte             // data, keys, ids and subjects of all outs
 	digest     digest
 
 	source, endpoint string // the source of the endpoint's events
@@ -119,10 +119,10 @@ func (t *Translator) event(raw *adapter.Raw, item *adapter.Item, env *Envelope) 
 
 	encoded := t.bytes[from:len(t.bytes):len(t.bytes)]
 
-	id := t.digest.event(raw, item, &data)
+	id := t.text(t.digest.event(t.bytes, raw, item, &data))
 	subject, key := "", ""
 	if data.User != nil {
-		subject = env.Pseudonyms.Of(data.User.Kind, data.User.Address)
+		subject = t.text(env.Pseudonyms.Append(t.bytes, data.User.Kind, data.User.Address))
 		key = subject
 	} else {
 		key = keyWithoutUser(raw.Origin.Provider, data.MessageID, id)
@@ -161,6 +161,13 @@ func (t *Translator) event(raw *adapter.Raw, item *adapter.Item, env *Envelope) 
 	t.bytes = append(t.bytes, key...)
 	out.Key, out.Event = t.bytes[from:len(t.bytes):len(t.bytes)], e
 	return out, nil
+}
+
+// text takes over t.bytes with a text appended to it, and is that text.
+func (t *Translator) text(longer []byte) string {
+	from := len(t.bytes)
+	t.bytes = longer
+	return textOf(longer[from:])
 }
 
 // sourceOf is the endpoint's source; most callbacks come by the endpoint of the one before.

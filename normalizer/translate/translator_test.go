@@ -54,7 +54,7 @@ func TestTranslatorKeepsCallbacksApart(t *testing.T) {
 				t.Fatalf("callback %d (-Events +Translator):\n%s", i, diff)
 			}
 			for j := range outs {
-				made := messages.Of(&outs[j].Event, outs[j].Topic, outs[j].Key)
+				made := messages.Of(nil, &outs[j].Event, outs[j].Topic, outs[j].Key)
 				got = append(got, made.Plain())
 				want = append(want, expected[j].Event.Message(expected[j].Topic, expected[j].Key))
 			}

@@ -32,7 +32,7 @@ func (exotel) Adapt(raw adapter.Raw) adapter.Result {
 	if failure != nil {
 		return adapter.Result{Failures: []adapter.Failure{*failure}}
 	}
-	r := &reader{raw: raw, view: view}
+	r := &reader{raw: raw, view: view, res: adapter.Result{Items: raw.Items()}}
 	bodies := view.Root().Items()
 	if len(bodies) > adapter.MaxItems {
 		return tooMany()
@@ -195,14 +195,6 @@ func (r *reader) unknown(channel schemas.Channel) adapter.Item {
 	}
 	it.Data.Content = &schemas.Content{Type: schemas.ContentUnsupported}
 	return it
-}
-
-// business is the business side in the first of the named members, nil when there is none.
-func business(n adapter.Node, names ...string) *schemas.Business {
-	if address := n.Take(names...); address != "" {
-		return &schemas.Business{Address: address}
-	}
-	return nil
 }
 
 // at gives the item the first of the named times that says something.

@@ -81,7 +81,7 @@ func (r *reader) item(n adapter.Node, channel schemas.Channel, from generation) 
 func (r *reader) inbound(n, content adapter.Node, channel schemas.Channel) adapter.Item {
 	it := adapter.Item{Kind: schemas.MessageReceived, Channel: channel}
 	it.Data.User = n.TakeUser(r.raw, channel, "from")
-	it.Data.Business = business(n, "to")
+	it.Data.Business = n.TakeBusiness("to")
 	it.Data.MessageID = n.Take("sid", "message_sid", "id")
 	r.at(&it, n, "timestamp")
 	if it.Data.User == nil {
@@ -101,7 +101,7 @@ func (r *reader) inbound(n, content adapter.Node, channel schemas.Channel) adapt
 func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generation) adapter.Item {
 	it := adapter.Item{Channel: channel}
 	it.Data.User = n.TakeUser(r.raw, channel, "to", "recipient")
-	it.Data.Business = business(n, "from")
+	it.Data.Business = n.TakeBusiness("from")
 	it.Data.MessageID = n.Take("sid", "message_sid", "id", "message_id")
 	r.at(&it, n, "timestamp", "DateUpdated", "updated_at")
 
@@ -193,7 +193,7 @@ func (r *reader) event(n adapter.Node, event string) {
 	case "flow_response":
 		it = adapter.Item{Kind: schemas.MessageReceived, Channel: channel}
 		it.Data.User = n.TakeUser(r.raw, channel, "from")
-		it.Data.Business = business(n, "to")
+		it.Data.Business = n.TakeBusiness("to")
 		it.Data.MessageID = n.Take("message_id") // the flow's message: the response has no id of its own
 		it.Data.Content = &schemas.Content{Type: schemas.ContentFlow, Detail: n.Get("response_json").Taken().JSON().Raw()}
 	case "payment_status", "payment":

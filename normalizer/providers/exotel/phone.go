@@ -18,13 +18,13 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	if n.Get("Body").Present() && name == "" && number == "" && (!sent || r.raw.Origin.Kind == schemas.EndpointInbound) {
 		it.Kind = schemas.MessageReceived
 		it.Data.User = n.TakeUser(r.raw, schemas.SMS, "From")
-		it.Data.Business = business(n, "To")
+		it.Data.Business = n.TakeBusiness("To")
 		it.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: verbatim(n, "Body")}
 		r.at(&it, n, "DateCreated", "Date", "DateSent")
 		return it
 	}
 	it.Data.User = n.TakeUser(r.raw, schemas.SMS, "To")
-	it.Data.Business = business(n, "From")
+	it.Data.Business = n.TakeBusiness("From")
 	r.at(&it, n, "UpdatedAt", "DateUpdated", "DateSent", "SentAt")
 	shown := number
 	if shown == "" {
@@ -78,9 +78,9 @@ func (r *reader) call(n adapter.Node) adapter.Item {
 		user, other = other, user
 	}
 	it.Data.User = n.TakeUser(r.raw, schemas.Voice, user...)
-	it.Data.Business = business(n, "PhoneNumberSid", "CallerId", "VirtualNumber")
+	it.Data.Business = n.TakeBusiness("PhoneNumberSid", "CallerId", "VirtualNumber")
 	if it.Data.Business == nil {
-		it.Data.Business = business(n, other...)
+		it.Data.Business = n.TakeBusiness(other...)
 	}
 	times := []string{"EndTime", "DateUpdated", "CurrentTime", "StartTime", "DateCreated"}
 	if r.instant(n, "EndTime") == "" { // 1970-01-01 05:30:00 while the call goes on
@@ -169,7 +169,7 @@ func (r *reader) campaign(n adapter.Node) adapter.Item {
 		it := adapter.Item{Channel: schemas.Voice}
 		it.Data.MessageID = n.Take("call_sid")
 		it.Data.User = n.TakeUser(r.raw, schemas.Voice, "number", "to")
-		it.Data.Business = business(n, "from", "caller_id")
+		it.Data.Business = n.TakeBusiness("from", "caller_id")
 		r.at(&it, n, "date_updated", "date_created")
 		status := n.Take("status")
 		voiceCodes.SetStatus(&it, status, "", status)
@@ -184,7 +184,7 @@ func (r *reader) campaign(n adapter.Node) adapter.Item {
 	}
 	it.Data.MessageID = n.Take("campaign_sid")
 	it.Data.User = n.TakeUser(r.raw, schemas.Voice, "to", "number")
-	it.Data.Business = business(n, "from")
+	it.Data.Business = n.TakeBusiness("from")
 	r.at(&it, n, "date_updated", "date_created")
 	it.Data.Status = &schemas.Status{Code: n.Take("status"), Meaning: schemas.MeaningUnknown}
 	return it

@@ -52,7 +52,7 @@ func (r *RBM) Adapt(raw adapter.Raw) adapter.Result {
 	if !data.Says() {
 		it := r.event(raw, root, adapter.Node{})
 		v.Finish(&it, root)
-		return adapter.Result{Items: []adapter.Item{it}}
+		return adapter.Result{Items: append(raw.Items(), it)}
 	}
 	n := data.JSON() // a push without Pub/Sub's wrapping has the event itself there
 	if n.IsString() {
@@ -67,13 +67,13 @@ func (r *RBM) Adapt(raw adapter.Raw) adapter.Result {
 	it := r.event(raw, n, envelope)
 	if n == data { // within the same view: what was not taken stays where it is
 		v.Finish(&it, root)
-		return adapter.Result{Items: []adapter.Item{it}}
+		return adapter.Result{Items: append(raw.Items(), it)}
 	}
 	data.Taken()
 	n.View().Finish(&it, n)
 	it.Data.ProviderData = around(v.Rest(root), it.Data.ProviderData)
 	it.Data.Repaired = slices.Concat(v.Repaired, it.Data.Repaired)
-	return adapter.Result{Items: []adapter.Item{it}}
+	return adapter.Result{Items: append(raw.Items(), it)}
 }
 
 // decode reads base64 of either alphabet, padded or not, in one line or in several.
@@ -106,9 +106,7 @@ func (r *RBM) event(raw adapter.Raw, n, envelope adapter.Node) adapter.Item {
 	it.Data.MessageID = n.Take("messageId")
 	it.Data.EventID = n.Take("eventId")
 	it.Data.User = n.TakeUser(raw, schemas.RCS, "senderPhoneNumber", "phoneNumber")
-	if agent := n.Take("agentId", "botId"); agent != "" {
-		it.Data.Business = &schemas.Business{Address: agent}
-	}
+	it.Data.Business = n.TakeBusiness("agentId", "botId")
 	if sent := n.Get("sendTime").Text(); sent != "" {
 		it.At(raw, sent, "")
 	} else {

@@ -69,7 +69,7 @@ func (c *callback) fallbackFlow(flow adapter.Node) {
 		it.Data.EventID = invocation
 		it.Data.MessageID = channel.Take("messageId", "clientMessageId")
 		it.Data.User = channel.TakeUser(c.raw, it.Channel, "to")
-		it.Data.Business = business(channel.Take("from"))
+		it.Data.Business = channel.TakeBusiness("from")
 		it.At(c.raw, at, naiveZone)
 		it.Distinct = name
 		code := channel.Take("statusCode")
@@ -120,7 +120,7 @@ func unquoted(n adapter.Node, name string) string {
 // incoming messages.
 func (c *callback) quality(n adapter.Node) {
 	it := adapter.Item{Kind: schemas.AccountNotice, Channel: schemas.WhatsApp}
-	it.Data.Business = business(n.Take("display_phone_number"))
+	it.Data.Business = n.TakeBusiness("display_phone_number")
 	it.At(c.raw, n.First("timestamp", "time").Text(), naiveZone)
 	it.Data.Status = &schemas.Status{Code: n.Take("event")}
 	c.add(it, n)

@@ -64,7 +64,7 @@ func (k *Kaleyra) Adapt(raw adapter.Raw) adapter.Result {
 	if failure != nil {
 		return adapter.Result{Failures: []adapter.Failure{*failure}}
 	}
-	c := callback{Kaleyra: k, raw: raw, v: v}
+	c := callback{Kaleyra: k, raw: raw, v: v, res: adapter.Result{Items: raw.Items()}}
 	objects := v.Root().Items()
 	if len(objects) > adapter.MaxItems {
 		return adapter.Result{Failures: []adapter.Failure{adapter.TooMany()}}
@@ -246,14 +246,6 @@ func ciphertext(s string) bool {
 	}
 	hex := strings.Trim(s, "0123456789abcdefABCDEF") == "" && len(s)%2 == 0 && len(s) >= 32
 	return digit && (upper && lower || hex)
-}
-
-// business is the other side, when the callback names it.
-func business(address string) *schemas.Business {
-	if address == "" {
-		return nil
-	}
-	return &schemas.Business{Address: address}
 }
 
 // takeVariable is the text of the first variable that says something, as the person wrote it: a

@@ -23,7 +23,7 @@ func (c *callback) rcsEvent(n, envelope adapter.Node) {
 		user, agent = agent, user
 	}
 	it.Data.User = n.TakeUser(c.raw, schemas.RCS, user)
-	it.Data.Business = business(n.Take(agent))
+	it.Data.Business = n.TakeBusiness(agent)
 	it.At(c.raw, n.First("sentAt", "timestamp").Text(), naiveZone)
 	code := envelope.Get("code")
 	switch kind := fold(n.Get(typeName).Text()); {

@@ -17,7 +17,7 @@ func (c *callback) flatStatusOf(n adapter.Node, channel schemas.Channel) {
 	if n.Get("mobile").Says() {
 		sender = append([]string{"phone_number"}, sender...) // beside the user's mobile it is the business's [inferred]
 	}
-	it.Data.Business = business(n.Take(sender...))
+	it.Data.Business = n.TakeBusiness(sender...)
 	it.At(c.raw, n.First("timestamp", "status_time", "dlr_time", "delivered_at", "updated_at", "sent_at", "created_at", "time").Text(), naiveZone)
 	c.setStatus(&it, n, channel)
 	c.add(it, n)
@@ -153,7 +153,7 @@ func (c *callback) smsMessage(n adapter.Node) {
 	it := adapter.Item{Kind: schemas.MessageReceived, Channel: schemas.SMS}
 	it.Data.MessageID = n.Take("id", "kid")
 	it.Data.User = n.TakeUser(c.raw, schemas.SMS, "source", "from", "mobile")
-	it.Data.Business = business(n.Take("recipient", "to"))
+	it.Data.Business = n.TakeBusiness("recipient", "to")
 	it.At(c.raw, n.First("timestamp", "created_at").Text(), naiveZone)
 	it.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: takeVariable(n.Get("message"))}
 	c.add(it, n)

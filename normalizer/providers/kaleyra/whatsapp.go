@@ -113,7 +113,7 @@ func (c *callback) whatsAppV1Message(n adapter.Node) {
 	it := adapter.Item{Kind: schemas.MessageReceived, Channel: schemas.WhatsApp}
 	it.Data.MessageID = n.Take("id", "message_id")
 	it.Data.User = n.TakeUser(c.raw, schemas.WhatsApp, "from", "mobile")
-	it.Data.Business = business(n.Take("wanumber"))
+	it.Data.Business = n.TakeBusiness("wanumber")
 	it.At(c.raw, n.First("created_at", "timestamp").Text(), naiveZone)
 	it.Data.Content = v1Content(func(name string) adapter.Node { return n.Get(name) })
 	c.add(it, n)

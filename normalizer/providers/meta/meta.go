@@ -40,9 +40,9 @@ func (m *Meta) Adapt(raw adapter.Raw) adapter.Result {
 		if root.Get("messages").Says() || root.Get("statuses").Says() { // as the on-premises API sends them
 			return m.whatsapp.Change(raw, v, root, 0, nil)
 		}
-		return adapter.Result{Items: []adapter.Item{unknown(raw, v, root, 0)}}
+		return adapter.Result{Items: append(raw.Items(), unknown(raw, v, root, 0))}
 	}
-	var res adapter.Result
+	res := adapter.Result{Items: raw.Items()}
 	for _, entry := range entries.Items() {
 		changes := entry.Get("changes").Items()
 		if len(changes) == 0 && says(entry) {

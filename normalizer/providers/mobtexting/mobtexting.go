@@ -42,7 +42,7 @@ func (mobtexting) Adapt(raw adapter.Raw) adapter.Result {
 	if len(bodies) > adapter.MaxItems {
 		return adapter.Result{Failures: []adapter.Failure{adapter.TooMany()}}
 	}
-	var res adapter.Result
+	res := adapter.Result{Items: raw.Items()}
 	for i, body := range bodies {
 		if !body.IsObject() {
 			res.Failures = append(res.Failures, adapter.Failure{Index: i, Class: adapter.Malformed, Message: "the callback is JSON, but not an object"})

@@ -98,9 +98,26 @@ func Run(t *testing.T, a adapter.Adapter) {
 			c.clean(t, a)
 		})
 	}
+	t.Run("memory", func(t *testing.T) { inMemory(t, a, cases) })
 	t.Run("hostile", func(t *testing.T) { bearsTheWorst(t, a) })
 	t.Run("ids", func(t *testing.T) { distinct(t, a, cases) })
 	t.Run("README", func(t *testing.T) { readme(t, cases) })
+}
+
+// inMemory holds that an adapter makes the same of a callback in the memory of those before it.
+func inMemory(t *testing.T, a adapter.Adapter, cases []Case) {
+	var memory adapter.Memory
+	for _, order := range [][]Case{cases, cases} { // the first follows the last
+		for _, c := range order {
+			want, wantFailures, wantIgnored := understood(a, c.Raw)
+			raw := c.Raw
+			raw.Memory = &memory
+			got, failures, ignored := understood(a, raw)
+			if diff := cmp.Diff(want, got) + cmp.Diff(wantFailures, failures) + cmp.Diff(wantIgnored, ignored); diff != "" {
+				t.Errorf("%s (-alone +after others):\n%s", c.Name, diff)
+			}
+		}
+	}
 }
 
 // understood is what the normalizer makes of a callback.

@@ -43,7 +43,7 @@ func (t telesign) Adapt(raw adapter.Raw) adapter.Result {
 	it.Data.MessageID = body.Take("reference_id")
 	t.event(&it, raw, body)
 	view.Finish(&it, body)
-	return adapter.Result{Items: []adapter.Item{it}}
+	return adapter.Result{Items: append(raw.Items(), it)}
 }
 
 // handedOver is the status of every message from an end user: it was handed over to us.
@@ -88,11 +88,8 @@ func user(it *adapter.Item, raw adapter.Raw, from adapter.Node, names ...string)
 // business takes the sender that the end user wrote to, or that wrote to the end user; an empty
 // one leaves it to the endpoint.
 func business(it *adapter.Item, from adapter.Node, names ...string) {
-	if it.Data.Business != nil {
-		return
-	}
-	if address := from.Take(names...); address != "" {
-		it.Data.Business = &schemas.Business{Address: address}
+	if it.Data.Business == nil {
+		it.Data.Business = from.TakeBusiness(names...)
 	}
 }
 
