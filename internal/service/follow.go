@@ -27,9 +27,14 @@ type Followed struct {
 	stale atomic.Pointer[string] // why what holds is not what the file says; nil: it is
 }
 
-// followEvery is how often the files are looked at. Reading beats watching here: mounted
-// configuration is changed by swapping symbolic links several folders up, which watchers miss.
-const followEvery = 2 * time.Second
+// A change is taken within followWithin, once the files have held still for settled: an editor or a
+// copy may have written half of one, and half a list of endpoints is a good list. Reading beats
+// watching here: mounted configuration is changed by swapping symbolic links several folders up,
+// which watchers miss.
+const (
+	followWithin = 2 * time.Second
+	settled      = 250 * time.Millisecond
+)
 
 // Load reads the file at the start, when there is nothing to fall back on.
 func (f *Followed) Load() error {
@@ -41,18 +46,28 @@ func (f *Followed) Load() error {
 
 // Run follows the file until ctx ends: on change, and when the stage is asked to.
 func (f *Followed) Run(ctx context.Context) error {
-	tick := time.NewTicker(followEvery)
-	defer tick.Stop()
+	look := time.NewTimer(followWithin - settled)
+	defer look.Stop()
+	last := f.seen.sum
 	for {
 		select {
 		case <-ctx.Done():
 			return nil
 		case <-f.Host.Reloads():
 			f.reload()
-		case <-tick.C:
-			if f.seen.changed() {
+			last = f.seen.sum
+		case <-look.C:
+			now, pause := f.seen.now(), followWithin-settled
+			switch {
+			case now == f.seen.sum:
+			case now != last:
+				pause = settled
+			default:
 				f.reload()
+				now = f.seen.sum
 			}
+			last = now
+			look.Reset(pause)
 		}
 	}
 }
@@ -111,11 +126,11 @@ func (s *sight) read(path string) ([]byte, error) {
 	return data, err
 }
 
-// changed says whether the same files hold something else now, without understanding them.
-func (s *sight) changed() bool {
+// now is the sum of what the same files hold now.
+func (s *sight) now() [sha256.Size]byte {
 	var now sight
 	for _, path := range s.paths {
 		_, _ = now.read(path) // its error is its content
 	}
-	return now.sum != s.sum
+	return now.sum
 }

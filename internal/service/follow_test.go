@@ -64,6 +64,15 @@ func (f *followed) write(name, content string) {
 	}
 }
 
+func (f *followed) read(name string) string {
+	f.t.Helper()
+	content, err := os.ReadFile(filepath.Join(f.dir, name))
+	if err != nil {
+		f.t.Fatal(err)
+	}
+	return string(content)
+}
+
 func (f *followed) remove(name string) {
 	f.t.Helper()
 	if err := os.Remove(filepath.Join(f.dir, name)); err != nil {
@@ -107,9 +116,9 @@ func TestFollowed(t *testing.T) {
 
 		f.after(time.Minute, "nothing changed", "1 2", "", 2)
 		f.write("b", "3")
-		f.after(followEvery, "a named file changed", "1 3", "", 3)
+		f.after(followWithin, "a named file changed", "1 3", "", 3)
 		f.write("list", "b a")
-		f.after(followEvery, "the file changed", "3 1", "", 4)
+		f.after(followWithin, "the file changed", "3 1", "", 4)
 		f.Host.reloads <- struct{}{}
 		f.after(0, "asked to", "3 1", "", 5)
 
@@ -119,19 +128,26 @@ func TestFollowed(t *testing.T) {
 			t.Errorf("the note is not all errors in one line: %q", note)
 		}
 		f.write("gone", "4")
-		f.after(followEvery, "what only the bad file names changed", "3 1", "lost", 7)
+		f.after(followWithin, "what only the bad file names changed", "3 1", "lost", 7)
 		f.write("lost", "")
-		f.after(followEvery, "an empty file differs from a missing one", "1 4 ", "", 8)
+		f.after(followWithin, "an empty file differs from a missing one", "1 4 ", "", 8)
 		f.remove("list")
 		f.after(time.Minute, "the file went", "1 4 ", "no such file", 9)
 		f.write("list", "a")
-		f.after(followEvery, "it came back", "1", "", 10)
+		f.after(followWithin, "it came back", "1", "", 10)
+
+		f.write("a", "")
+		for range 20 { // twice followWithin and more
+			f.write("a", strings.Repeat("x", 1+len(f.read("a"))))
+			f.after(settled-time.Millisecond, "a file that is being written", "1", "", 10)
+		}
+		f.after(followWithin, "it held still", strings.Repeat("x", 20), "", 11)
 
 		stop()
 		if err := <-over; err != nil {
 			t.Error(err)
 		}
-		if n, bad := strings.Count(f.log.String(), "names loaded"), strings.Count(f.log.String(), "names not reloaded"); n != 5 || bad != 3 || len(f.reloads) != 8 {
+		if n, bad := strings.Count(f.log.String(), "names loaded"), strings.Count(f.log.String(), "names not reloaded"); n != 6 || bad != 3 || len(f.reloads) != 9 {
 			t.Errorf("%d loaded, %d not, %v:\n%s", n, bad, f.reloads, &f.log)
 		}
 	})
