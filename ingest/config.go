@@ -114,11 +114,7 @@ func (c *config) notes() []string {
 	var notes []string
 	for i := range endpoints {
 		e := &endpoints[i]
-		said := e.Notes()
-		if note := handshake.Note(e); note != "" {
-			said = append(said, note)
-		}
-		for _, note := range said {
+		for _, note := range handshake.Notes(e) {
 			notes = append(notes, "endpoint "+e.Endpoint+" "+note)
 		}
 	}

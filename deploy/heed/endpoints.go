@@ -81,11 +81,7 @@ func (c *call) endpointsCheck() error {
 	fmt.Fprintf(c.out, "%s: %d endpoint%s, nothing wrong\n", path, len(endpoints), plural(len(endpoints)))
 	for i := range endpoints {
 		e := &endpoints[i]
-		said := e.Notes()
-		if note := handshake.Note(e); note != "" {
-			said = append(said, note)
-		}
-		for _, note := range said {
+		for _, note := range handshake.Notes(e) {
 			fmt.Fprintf(c.out, "  note: line %d: %s %s\n", e.Line, e.Endpoint, note)
 		}
 	}

@@ -83,13 +83,14 @@ func (f *Found) Allowed(tokens []schemas.Secret) bool {
 	return len(f.given) > 0
 }
 
-// Note says what an endpoint's owner should know of its handshake, or "".
-func Note(e *schemas.Endpoint) string {
+// Notes says what is valid of an endpoint but should be known by its owner, of its handshake too.
+func Notes(e *schemas.Endpoint) []string {
+	notes := e.Notes()
 	required := e.Provider == "meta" || e.Provider == "google-rbm" && !slices.ContainsFunc(e.Verify, func(v schemas.Verify) bool { return v.Scheme == schemas.SchemeGoogleRBM })
 	if required && e.Handshake == nil {
-		return "has no handshake token, so the provider's verification of the URL is refused"
+		notes = append(notes, "has no handshake token, so the provider's verification of the URL is refused")
 	}
-	return ""
+	return notes
 }
 
 // maxBody bounds what is looked into: the longest documented challenge has some 200 bytes.

@@ -2,6 +2,7 @@ package handshake_test
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
 
@@ -85,8 +86,8 @@ func TestCloudEventsAnswer(t *testing.T) {
 	}
 }
 
-// TestNote: a protocol that has a token is told of before the provider's question is refused.
-func TestNote(t *testing.T) {
+// TestNotes: a protocol that has a token is told of before the provider's question is refused.
+func TestNotes(t *testing.T) {
 	for _, c := range []struct {
 		endpoint schemas.Endpoint
 		want     bool
@@ -97,7 +98,8 @@ func TestNote(t *testing.T) {
 		{schemas.Endpoint{Origin: schemas.Origin{Provider: "google-rbm"}, Verify: []schemas.Verify{{Scheme: schemas.SchemeGoogleRBM}}}, false},
 		{schemas.Endpoint{Origin: schemas.Origin{Provider: "mobtexting"}}, false},
 	} {
-		if got := handshake.Note(&c.endpoint); (got != "") != c.want {
+		c.endpoint.Answer.Status = http.StatusOK
+		if got := handshake.Notes(&c.endpoint); slices.ContainsFunc(got, func(note string) bool { return strings.Contains(note, "handshake") }) != c.want || len(got) > 1 {
 			t.Errorf("%+v: %q", c.endpoint, got)
 		}
 	}
