@@ -72,9 +72,10 @@ type entry struct {
 }
 
 // Bounds of what is kept for use again: entries, of which more are on their way only while Kafka is
-// slow, and memory of messages, 1 to 4 KiB each.
+// slow, with places for so many events, and memory of messages, 1 to 4 KiB each.
 const (
 	spareEntries = 4096
+	spareEvents  = 16
 	keptRooms    = 1024
 	keptRoom     = 4 << 10
 )
@@ -300,6 +301,9 @@ func (p *partition) done(e *entry) {
 		if len(p.freed) < keptRooms && cap(room) <= keptRoom {
 			p.freed = append(p.freed, room)
 		}
+	}
+	if clear(e.rooms); cap(e.rooms) > spareEvents {
+		e.seen, e.rooms = e.seen1[:0], e.rooms1[:0]
 	}
 	p.in.Done(e.offset)
 	p.advance()
