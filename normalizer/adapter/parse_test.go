@@ -4,7 +4,9 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"reflect"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 
@@ -261,7 +263,7 @@ func TestHostileBodiesAreSmall(t *testing.T) {
 // FuzzJSON holds the parser against encoding/json: what the standard library accepts, it
 // accepts, with the same meaning; what it accepts beyond is one of the repairs.
 func FuzzJSON(f *testing.F) {
-	for _, s := range []string{`{"a":[1,"x\ud83d\ude00\ud800",true,null],"a":2}`, `[1,2,]`, `{"a":9XX}`, `{"a":"b"`, ` "x" `, `-0.0e+1`, `0X`, "\"\xff\""} {
+	for _, s := range []string{`{"a":[1,"x\ud83d\ude00\ud800",true,null],"a":2}`, `[1,2,]`, `{"a":9XX}`, `{"a":"b"`, ` "x" `, `-0.0e+1`, `9E999`, `0X`, "\"\xff\""} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {
@@ -281,18 +283,38 @@ func FuzzJSON(f *testing.F) {
 				t.Fatalf("%q becomes %q, which is not JSON", s, out)
 			}
 		}
-		var got any
-		if err := json.Unmarshal(v.Root().Raw(), &got); err != nil {
-			t.Fatal(err)
+		if !valid {
+			return
 		}
-		if n := v.Root(); valid && n.IsString() {
-			var want string
-			if err := json.Unmarshal([]byte(s), &want); err != nil {
-				t.Fatal(err)
-			}
-			if n.Verbatim() != want {
-				t.Fatalf("%q reads %q, want %q", s, n.Verbatim(), want)
-			}
+		want, got := decoded(t, []byte(s)), decoded(t, v.Root().Raw())
+		if !hasBlanks(want) && !reflect.DeepEqual(want, got) {
+			t.Fatalf("%q reads %v, want %v", s, got, want)
 		}
 	})
+}
+
+// decoded is what encoding/json reads, with the digits of numbers: 9E999 is one.
+func decoded(t *testing.T, b []byte) (value any) {
+	t.Helper()
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.UseNumber()
+	if err := d.Decode(&value); err != nil {
+		t.Fatal(err)
+	}
+	return value
+}
+
+// hasBlanks says that some name has outer blanks, which a View takes away.
+func hasBlanks(value any) bool {
+	switch v := value.(type) {
+	case []any:
+		return slices.ContainsFunc(v, hasBlanks)
+	case map[string]any:
+		for name, member := range v {
+			if strings.TrimSpace(name) != name || hasBlanks(member) {
+				return true
+			}
+		}
+	}
+	return false
 }
