@@ -31,8 +31,8 @@ func message(it *adapter.Item, raw adapter.Raw, body adapter.Node, sub string) {
 		action(it, response)
 		it.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: text(response, "mo_message")}
 	case event.Says() && emailAction(it, event):
-	case n.Get("end_user_action").IsObject() && !event.Says():
-		it.Data.Content = endUserAction(it, n.Get("end_user_action"))
+	case actionSays(n.Get("end_user_action")) && !event.Says():
+		it.Data.Content = endUserAction(it, n)
 	default:
 		it.Data.Content = content(n, it.Channel)
 	}
@@ -87,14 +87,27 @@ func action(it *adapter.Item, from adapter.Node) {
 	}
 }
 
-// endUserAction is a keyword when it has an action, else the answer to a suggestion.
-func endUserAction(it *adapter.Item, from adapter.Node) *schemas.Content {
+// actionSays says whether an end_user_action is one: the schema calls members required that only one
+// kind of content has, so beside a text it may be {}, or full of nulls.
+func actionSays(from adapter.Node) bool {
+	return from.First("action", "keyword", "text", "postback_data", "original_reference_id").Present()
+}
+
+// endUserAction is a keyword when it has an action, else the answer to a suggestion. Where it lacks
+// the words, they are the content's.
+func endUserAction(it *adapter.Item, n adapter.Node) *schemas.Content {
+	from := n.Get("end_user_action")
 	c := &schemas.Content{Type: schemas.ContentSuggestionReply}
 	if from.Get("action").Says() || from.Get("keyword").Says() {
 		c.Type = schemas.ContentText
 	}
 	action(it, from)
-	c.Text = text(from, "text")
+	if c.Text = text(from, "text"); c.Text == "" {
+		c.Text = text(n.Get("content"), "body")
+	}
+	if c.Text == "" {
+		c.Text = text(n, "text")
+	}
 	c.Postback = from.Take("postback_data")
 	c.ReplyTo = from.Take("original_reference_id")
 	return c
@@ -120,10 +133,10 @@ func content(n adapter.Node, channel schemas.Channel) *schemas.Content {
 		}
 	}
 	if l := whatsapp.TakeLocation(n.Get("location")); l != nil {
-		return &schemas.Content{Type: schemas.ContentLocation, Location: l}
+		return &schemas.Content{Type: schemas.ContentLocation, Text: text(n, "text"), Location: l}
 	}
-	if file := n.Get("file", "payload"); file.IsObject() {
-		return &schemas.Content{Type: schemas.ContentMedia, Media: []schemas.Media{rcsFile(file)}}
+	if file := n.Get("file", "payload"); file.First("uri", "name", "mime_type").Present() {
+		return &schemas.Content{Type: schemas.ContentMedia, Text: text(n, "text"), Media: []schemas.Media{rcsFile(file)}}
 	}
 	if c := mmsContent(n); c != nil {
 		return c
