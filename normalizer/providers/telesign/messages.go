@@ -55,10 +55,14 @@ func messageChannel(endpoint schemas.Channel, body adapter.Node, sub string) sch
 		return schemas.RCS
 	case body.Get("waba_phone_number").Present() || n.Get("content").Says():
 		return schemas.WhatsApp
-	case endpoint == "" && sub == "" && n.IsObject():
-		return schemas.Viber
+	case endpoint != "" || sub != "" || !n.IsObject():
+		return endpoint
+	case hasNumbered(n): // MMS and RCS have a sub_resource; without it their content is still not Viber's
+		return schemas.MMS
+	case n.Get("file").Says() || n.Get("location").Says():
+		return schemas.RCS
 	}
-	return endpoint
+	return schemas.Viber
 }
 
 // emailAction reads an unsubscribe or a complaint, false if it is neither. It names no brand and
@@ -146,7 +150,7 @@ func content(n adapter.Node, channel schemas.Channel) *schemas.Content {
 	case n.Get("media").Says():
 		c.Type = schemas.ContentMedia
 		c.Media = []schemas.Media{{URL: n.Take("media"), Name: n.Take("file_name")}}
-	case n.Get("text").IsString() || n.Get("text").Verbatim() != "":
+	case n.Get("text").IsString() || n.Get("text").Verbatim() != "", channel == schemas.MMS && n.Get("subject").IsString(): // an MMS may be a subject alone
 		c.Type = schemas.ContentText
 	case n.IsString():
 		c.Type, c.Text = schemas.ContentText, schemas.Text(n.Taken().Verbatim())
@@ -199,13 +203,14 @@ func rcsFile(file adapter.Node) schemas.Media {
 	return m
 }
 
-// mmsContent has numbered members: text_1, url_image_1, url_video_2 … nil when there is none. A
-// link's name alone says whether it is an image, a video or a sound, so it stays in provider_data.
+// mmsContent has numbered members: text_1, url_image_1, url_video_2 … nil when there is none; one
+// that is empty is one. A link's name alone says whether it is an image, a video or a sound, so it
+// stays in provider_data.
 func mmsContent(n adapter.Node) *schemas.Content {
-	texts, links := numbered(n, "text_"), numbered(n, "url_")
-	if len(texts)+len(links) == 0 {
+	if !hasNumbered(n) {
 		return nil
 	}
+	texts, links := numbered(n, "text_"), numbered(n, "url_")
 	c := &schemas.Content{Type: schemas.ContentText, Subject: text(n, "subject")}
 	var all strings.Builder
 	all.WriteString(string(text(n, "text")))
@@ -218,6 +223,16 @@ func mmsContent(n adapter.Node) *schemas.Content {
 		c.Media = append(c.Media, schemas.Media{URL: link.Text()})
 	}
 	return c
+}
+
+// hasNumbered says whether the object has a member of an MMS that is a text, a link or empty.
+func hasNumbered(n adapter.Node) bool {
+	for name, value := range n.Members() {
+		if (strings.HasPrefix(name, "text_") || strings.HasPrefix(name, "url_")) && !value.IsObject() && !value.IsArray() {
+			return true
+		}
+	}
+	return false
 }
 
 // numbered lists the members that say something and whose name begins with prefix, by the number
