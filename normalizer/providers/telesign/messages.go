@@ -156,7 +156,7 @@ func content(n adapter.Node, channel schemas.Channel) *schemas.Content {
 		c.Type, c.Text = schemas.ContentText, schemas.Text(n.Taken().Verbatim())
 		return c
 	case n.Says():
-		c.Detail = n.Raw()
+		c.Detail = n.Taken().Raw()
 		inner := n.Get("content")
 		if c.Text = text(inner, "body", "caption", "text"); c.Text == "" {
 			c.Text = text(n, "body", "caption")
