@@ -31,8 +31,8 @@ func message(it *adapter.Item, raw adapter.Raw, body adapter.Node, sub string) {
 		action(it, response)
 		it.Data.Content = &schemas.Content{Type: schemas.ContentText, Text: text(response, "mo_message")}
 	case event.Says() && emailAction(it, event):
-	case n.Get("end_user_action").IsObject() && !event.Says():
-		it.Data.Content = endUserAction(it, n.Get("end_user_action"))
+	case actionSays(n.Get("end_user_action")) && !event.Says():
+		it.Data.Content = endUserAction(it, n)
 	default:
 		it.Data.Content = content(n, it.Channel)
 	}
@@ -55,10 +55,14 @@ func messageChannel(endpoint schemas.Channel, body adapter.Node, sub string) sch
 		return schemas.RCS
 	case body.Get("waba_phone_number").Present() || n.Get("content").Says():
 		return schemas.WhatsApp
-	case endpoint == "" && sub == "" && n.IsObject():
-		return schemas.Viber
+	case endpoint != "" || sub != "" || !n.IsObject():
+		return endpoint
+	case hasNumbered(n): // MMS and RCS have a sub_resource; without it their content is still not Viber's
+		return schemas.MMS
+	case n.Get("file").Says() || n.Get("location").Says():
+		return schemas.RCS
 	}
-	return endpoint
+	return schemas.Viber
 }
 
 // emailAction reads an unsubscribe or a complaint, false if it is neither. It names no brand and
@@ -87,14 +91,27 @@ func action(it *adapter.Item, from adapter.Node) {
 	}
 }
 
-// endUserAction is a keyword when it has an action, else the answer to a suggestion.
-func endUserAction(it *adapter.Item, from adapter.Node) *schemas.Content {
+// actionSays says whether an end_user_action is one: the schema calls members required that only one
+// kind of content has, so beside a text it may be {}, or full of nulls.
+func actionSays(from adapter.Node) bool {
+	return from.First("action", "keyword", "text", "postback_data", "original_reference_id").Present()
+}
+
+// endUserAction is a keyword when it has an action, else the answer to a suggestion. Where it lacks
+// the words, they are the content's.
+func endUserAction(it *adapter.Item, n adapter.Node) *schemas.Content {
+	from := n.Get("end_user_action")
 	c := &schemas.Content{Type: schemas.ContentSuggestionReply}
 	if from.Get("action").Says() || from.Get("keyword").Says() {
 		c.Type = schemas.ContentText
 	}
 	action(it, from)
-	c.Text = text(from, "text")
+	if c.Text = text(from, "text"); c.Text == "" {
+		c.Text = text(n.Get("content"), "body")
+	}
+	if c.Text == "" {
+		c.Text = text(n, "text")
+	}
 	c.Postback = from.Take("postback_data")
 	c.ReplyTo = from.Take("original_reference_id")
 	return c
@@ -120,10 +137,10 @@ func content(n adapter.Node, channel schemas.Channel) *schemas.Content {
 		}
 	}
 	if l := whatsapp.TakeLocation(n.Get("location")); l != nil {
-		return &schemas.Content{Type: schemas.ContentLocation, Location: l}
+		return &schemas.Content{Type: schemas.ContentLocation, Text: text(n, "text"), Location: l}
 	}
-	if file := n.Get("file", "payload"); file.IsObject() {
-		return &schemas.Content{Type: schemas.ContentMedia, Media: []schemas.Media{rcsFile(file)}}
+	if file := n.Get("file", "payload"); file.First("uri", "name", "mime_type").Present() {
+		return &schemas.Content{Type: schemas.ContentMedia, Text: text(n, "text"), Media: []schemas.Media{rcsFile(file)}}
 	}
 	if c := mmsContent(n); c != nil {
 		return c
@@ -133,13 +150,13 @@ func content(n adapter.Node, channel schemas.Channel) *schemas.Content {
 	case n.Get("media").Says():
 		c.Type = schemas.ContentMedia
 		c.Media = []schemas.Media{{URL: n.Take("media"), Name: n.Take("file_name")}}
-	case n.Get("text").IsString() || n.Get("text").Verbatim() != "":
+	case n.Get("text").IsString() || n.Get("text").Verbatim() != "", channel == schemas.MMS && n.Get("subject").IsString(): // an MMS may be a subject alone
 		c.Type = schemas.ContentText
 	case n.IsString():
 		c.Type, c.Text = schemas.ContentText, schemas.Text(n.Taken().Verbatim())
 		return c
 	case n.Says():
-		c.Detail = n.Raw()
+		c.Detail = n.Taken().Raw()
 		inner := n.Get("content")
 		if c.Text = text(inner, "body", "caption", "text"); c.Text == "" {
 			c.Text = text(n, "body", "caption")
@@ -186,13 +203,14 @@ func rcsFile(file adapter.Node) schemas.Media {
 	return m
 }
 
-// mmsContent has numbered members: text_1, url_image_1, url_video_2 … nil when there is none. A
-// link's name alone says whether it is an image, a video or a sound, so it stays in provider_data.
+// mmsContent has numbered members: text_1, url_image_1, url_video_2 … nil when there is none; one
+// that is empty is one. A link's name alone says whether it is an image, a video or a sound, so it
+// stays in provider_data.
 func mmsContent(n adapter.Node) *schemas.Content {
-	texts, links := numbered(n, "text_"), numbered(n, "url_")
-	if len(texts)+len(links) == 0 {
+	if !hasNumbered(n) {
 		return nil
 	}
+	texts, links := numbered(n, "text_"), numbered(n, "url_")
 	c := &schemas.Content{Type: schemas.ContentText, Subject: text(n, "subject")}
 	var all strings.Builder
 	all.WriteString(string(text(n, "text")))
@@ -205,6 +223,16 @@ func mmsContent(n adapter.Node) *schemas.Content {
 		c.Media = append(c.Media, schemas.Media{URL: link.Text()})
 	}
 	return c
+}
+
+// hasNumbered says whether the object has a member of an MMS that is a text, a link or empty.
+func hasNumbered(n adapter.Node) bool {
+	for name, value := range n.Members() {
+		if (strings.HasPrefix(name, "text_") || strings.HasPrefix(name, "url_")) && !value.IsObject() && !value.IsArray() {
+			return true
+		}
+	}
+	return false
 }
 
 // numbered lists the members that say something and whose name begins with prefix, by the number

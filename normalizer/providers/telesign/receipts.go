@@ -123,6 +123,10 @@ func (t telesign) verification(it *adapter.Item, raw adapter.Raw, body adapter.N
 		t.codes.SetStatus(it, state, "", state)
 	} else {
 		t.setStatus(it, status)
+		// 503 is the carrier's fault for messages, and Telesign's own by the document of SMS Verify.
+		if s := it.Data.Status; s.Code == "503" && strings.HasPrefix(strings.ToLower(s.Description), "system unavailable") {
+			s.Meaning = schemas.MeaningProviderFault
+		}
 	}
 	it.Kind = schemas.VerifyStatus
 	it.Distinct = progress(body)

@@ -58,7 +58,7 @@ func (t telesign) event(it *adapter.Item, raw adapter.Raw, body adapter.Node) {
 		message(it, raw, body, sub)
 	case body.Get("verify").IsObject() || body.Get("inner_methods").Present() || body.Get("state").Present():
 		t.verification(it, raw, body, sub)
-	case body.Get("channel_status").Present():
+	case body.Get("channel_status").Present(), body.Get("status", "last_channel").Says():
 		t.messagingReceipt(it, raw, body)
 	case body.Get("name").Says() && body.Get("channel").Says():
 		t.templateStatus(it, raw, body)
