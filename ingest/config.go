@@ -43,7 +43,7 @@ func (c *config) declare(v *env.Vars) {
 	c.kafka.Declare(v)
 	v.Size(&c.maxBody, "HEED_INGEST_MAX_BODY", "1MiB", "Largest body of a callback; more is answered 413.")
 	v.Size(&c.maxHeader, "HEED_INGEST_MAX_HEADER", "64KiB", "Largest header of a request; more is answered 431. Headers over 4 KiB that are still being read may have HEED_INGEST_MAX_IN_FLIGHT together; a connection that would have more is closed.")
-	v.Size(&c.maxInFlight, "HEED_INGEST_MAX_IN_FLIGHT", "32MiB", "Bytes of callbacks that are being handled at one time; over it the answer is 503 with Retry-After. With the default ingest stays under 256 MiB whatever comes; a byte more costs some 3 of memory.")
+	v.Size(&c.maxInFlight, "HEED_INGEST_MAX_IN_FLIGHT", "32MiB", "Bytes of callbacks that are being handled at one time; over it the answer is 503 with Retry-After. With the default ingest stays under 256 MiB whatever comes; a byte more costs some 3 of memory. Garbage is collected towards that, unless GOGC or GOMEMLIMIT say otherwise.")
 	v.Int(&c.maxConnections, "HEED_INGEST_MAX_CONNECTIONS", 11000, 1, "Connections at one time, and HTTP/2 requests on them beside: each takes a place, of 16 to 20 KiB. A connection without one is closed at once, an HTTP/2 request is answered 503.")
 	v.Duration(&c.headerTimeout, "HEED_INGEST_HEADER_TIMEOUT", 10*time.Second, "How long a request's header may take, and a new connection's first request.")
 	v.Duration(&c.readTimeout, "HEED_INGEST_READ_TIMEOUT", 10*time.Second, "How long a request's header and body may take; then the answer is 408.")
@@ -60,6 +60,13 @@ func (c *config) declare(v *env.Vars) {
 // answerBudget is how long Kafka has when there is no spool: the shortest answer limit of a
 // provider is 3 s (Mobtexting), and we answer within 2.
 const answerBudget = 1800 * time.Millisecond
+
+// memory is what all the limits come to when all are reached, less a tenth for what Go does not
+// count: 221 MiB by default.
+func (c *config) memory() int64 {
+	const aPlace = 14 << 10 // a connection's goroutine, buffers and structures
+	return (3*c.maxInFlight + int64(c.maxConnections)*aPlace) / 10 * 9
+}
 
 // check looks at what the variables name.
 func (c *config) check() error {

@@ -29,6 +29,7 @@ func Stage() service.Stage {
 		Check:       c.check,
 		Notes:       c.notes,
 		Run:         c.run,
+		Memory:      c.memory,
 	}
 }
 

@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"math"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -69,6 +71,37 @@ func TestRunArguments(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+// What the operator says of memory holds; else the stage's own limit does.
+func TestRunMemory(t *testing.T) {
+	percent, limit := debug.SetGCPercent(100), debug.SetMemoryLimit(-1)
+	t.Cleanup(func() { debug.SetGCPercent(percent); debug.SetMemoryLimit(limit) })
+	for _, c := range []struct {
+		environ []string
+		percent int
+		limit   int64
+	}{
+		{nil, 400, 64 << 20},
+		{[]string{"GOGC=50"}, 100, 64 << 20}, // the runtime has read it at its start
+		{[]string{"GOMEMLIMIT=1GiB"}, 400, math.MaxInt64},
+	} {
+		debug.SetGCPercent(100)
+		debug.SetMemoryLimit(math.MaxInt64)
+		var gotPercent int
+		var gotLimit int64
+		stage := stageOf(func(context.Context, *Host) error {
+			gotLimit, gotPercent = debug.SetMemoryLimit(-1), debug.SetGCPercent(100)
+			return nil
+		})
+		stage.Memory = func() int64 { return 64 << 20 }
+		if status, _, stderr := tried(t.Context(), t, stage, c.environ); status != 0 {
+			t.Fatal(stderr)
+		}
+		if gotPercent != c.percent || gotLimit != c.limit {
+			t.Errorf("%v: collected at %d %%, under %d bytes", c.environ, gotPercent, gotLimit)
+		}
 	}
 }
 

@@ -46,6 +46,7 @@ var body = `{"whatsapp":{"messages":[{"callback_type":"incoming_message","sid":"
 
 func TestMain(m *testing.M) {
 	if mode := os.Getenv(envServer); mode != "" {
+		_ = os.Unsetenv(envServer)
 		serve(mode)
 		return
 	}
@@ -277,12 +278,34 @@ func startServer(mode string) (addr string, stop func(), err error) {
 	if err := os.WriteFile(secretFile, []byte(secret), 0o600); err != nil {
 		return "", nil, err
 	}
-	running, err := service.Start(context.Background(), ingest.Stage(), []string{
-		"HEED_KAFKA_BROKERS=" + os.Getenv("BENCH_BROKERS"), "HEED_LISTEN=127.0.0.1:0", "HEED_ADMIN_LISTEN=127.0.0.1:0", "HEED_ENDPOINTS_FILE=" + file,
-		"HEED_PSEUDONYM_KEY=" + strings.Repeat("ab", 32), "HEED_INGEST_SPOOL_DIR=" + filepath.Join(dir, "spool"), "HEED_INGEST_UNREADY_FOR=1ms", "HEED_LOG_LEVEL=error",
-	}, os.Stderr)
+	addr, err = freeAddr()
 	if err != nil {
 		return "", nil, err
 	}
-	return running.Addr(context.Background(), "data"), func() { running.Stop(); _ = running.Wait() }, nil
+	for name, value := range map[string]string{
+		"HEED_KAFKA_BROKERS": os.Getenv("BENCH_BROKERS"), "HEED_LISTEN": addr, "HEED_ADMIN_LISTEN": "127.0.0.1:0", "HEED_ENDPOINTS_FILE": file,
+		"HEED_PSEUDONYM_KEY": strings.Repeat("ab", 32), "HEED_INGEST_SPOOL_DIR": filepath.Join(dir, "spool"), "HEED_INGEST_UNREADY_FOR": "1ms", "HEED_LOG_LEVEL": "error",
+	} {
+		if err := os.Setenv(name, value); err != nil {
+			return "", nil, err
+		}
+	}
+	os.Args = os.Args[:1]
+	go service.Main(ingest.Stage()) // ends the process, after stop or with what is wrong
+	for {
+		conn, err := net.Dial("tcp", addr)
+		if err == nil {
+			_ = conn.Close()
+			return addr, func() { _ = syscall.Kill(os.Getpid(), syscall.SIGTERM); select {} }, nil
+		}
+		<-time.After(10 * time.Millisecond)
+	}
+}
+
+func freeAddr() (string, error) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	return l.Addr().String(), l.Close()
 }
