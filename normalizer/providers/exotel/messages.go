@@ -111,25 +111,16 @@ func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generatio
 		failures = []adapter.Node{n.Get("errors")} // one alone, or none
 	}
 	failure := failures[0]
-	description := firstText(n.Get("description"), failure.Get("detail"), failure.Get("title"))
-	shown := number
-	if shown == "" {
-		shown = firstText(failure.Get("code"), n.Get("exo_detailed_status"), n.Get("status"))
-	}
+	description := firstThatSays(n.Get("description"), failure.Get("detail"), failure.Get("title"))
+	shown := firstThatSays(n.Get("exo_status_code"), failure.Get("code"), n.Get("exo_detailed_status"), n.Get("status"))
 	codes := r.table(channel, from)
 	said := spoken(codes, name, number, status)
 	for _, f := range failures { // before the word, which says only that it failed
 		said = slices.Insert(said, len(said)-1, f.Get("code").Text())
 	}
-	codes.SetStatus(&it, shown, description, said...)
+	codes.SetStatus(&it, shown.Taken().Text(), description.Taken().Text(), said...)
 	if channel == schemas.SMS {
 		smsFailure(&it, number)
-	}
-	if number != "" {
-		n.Get("exo_status_code").Taken()
-	}
-	if description != "" && description == n.Get("description").Text() {
-		n.Get("description").Taken()
 	}
 	return it
 }
@@ -266,11 +257,12 @@ func (r *reader) template(n adapter.Node, channel schemas.Channel) adapter.Item 
 	return it
 }
 
-func firstText(nodes ...adapter.Node) string {
+// firstThatSays is the first of the values that has a text.
+func firstThatSays(nodes ...adapter.Node) adapter.Node {
 	for _, n := range nodes {
-		if s := n.Text(); s != "" {
-			return s
+		if n.Text() != "" {
+			return n
 		}
 	}
-	return ""
+	return adapter.Node{}
 }

@@ -13,7 +13,8 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	it := adapter.Item{Channel: schemas.SMS}
 	it.Data.MessageID = n.Take("SmsSid", "SmsMessageSid", "smsSid")
 	name, status := n.Get("DetailedStatus").Text(), n.First("Status", "SmsStatus").Text()
-	number := n.First("DetailedStatusCode", "ExoStatusCode").Text()
+	code := n.First("DetailedStatusCode", "ExoStatusCode")
+	number := code.Text()
 	_, sent := smsCodes.Find(status) // a receipt may repeat the Body that was sent
 	if n.Get("Body").Present() && name == "" && number == "" && (!sent || r.raw.Origin.Kind == schemas.EndpointInbound) {
 		it.Kind = schemas.MessageReceived
@@ -26,15 +27,9 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	it.Data.User = n.TakeUser(r.raw, schemas.SMS, "To")
 	it.Data.Business = n.TakeBusiness("From")
 	r.at(&it, n, "UpdatedAt", "DateUpdated", "DateSent", "SentAt")
-	shown := number
-	if shown == "" {
-		shown = firstText(n.Get("DetailedStatus"), n.First("Status", "SmsStatus"))
-	}
-	smsCodes.SetStatus(&it, shown, "", spoken(smsCodes, name, number, status)...)
+	shown := firstThatSays(code, n.Get("DetailedStatus"), n.First("Status", "SmsStatus"))
+	smsCodes.SetStatus(&it, shown.Taken().Text(), "", spoken(smsCodes, name, number, status)...)
 	smsFailure(&it, number)
-	if number != "" {
-		n.First("DetailedStatusCode", "ExoStatusCode").Taken()
-	}
 	if name != "" {
 		it.Data.Status.Description = n.Take("DetailedStatus")
 	}
