@@ -168,10 +168,7 @@ func (r *reader) event(n adapter.Node, event string) {
 	if !m.IsObject() {
 		m = n
 	}
-	channel := r.endpointChannel()
-	if channel == "" {
-		channel = schemas.WhatsApp
-	}
+	channel := r.portalChannel()
 	var it adapter.Item
 	switch event {
 	case "incoming_message", "inbound_message":
@@ -206,10 +203,7 @@ func (r *reader) event(n adapter.Node, event string) {
 // typed reads {"type": …, "data": {…}}, the new portal's WhatsApp guide.
 func (r *reader) typed(n adapter.Node, kind string) {
 	data := n.Get("data")
-	channel := r.endpointChannel()
-	if channel == "" {
-		channel = schemas.WhatsApp
-	}
+	channel := r.portalChannel()
 	var it adapter.Item
 	switch kind {
 	case "verification":
@@ -227,13 +221,17 @@ func (r *reader) typed(n adapter.Node, kind string) {
 		r.add(r.unknown(channel), n)
 		return
 	}
-	if it.Time.IsZero() && it.Data.TimeFlag == "" {
-		r.at(&it, n, "timestamp")
+	for _, from := range []adapter.Node{data, n} {
+		if it.Time.IsZero() && it.Data.TimeFlag == "" {
+			r.at(&it, from, "timestamp")
+		}
 	}
 	n.Get("type").Taken()
 	r.add(it, n)
 }
 
+// payment reads what became of a payment: of the reference, which names the message, or of the guide, which
+// names the payment, and when it was made where it was.
 func (r *reader) payment(n adapter.Node, channel schemas.Channel) adapter.Item {
 	it := adapter.Item{Kind: schemas.PaymentStatus, Channel: channel}
 	inner := n
@@ -245,8 +243,14 @@ func (r *reader) payment(n adapter.Node, channel schemas.Channel) adapter.Item {
 	}
 	it.Data.User = n.TakeUser(r.raw, channel, "from", "recipient", "to")
 	it.Data.MessageID = n.Take("message_id", "message_sid")
+	it.Data.EventID = n.Take("payment_id")
 	it.Distinct = n.Get("transaction_id").Text() // who fails to pay may try again
-	it.Data.Status = &schemas.Status{Code: inner.Take("status", "payment_status"), Meaning: schemas.MeaningUnknown}
+	it.Data.Status = &schemas.Status{
+		Code: inner.Take("status", "payment_status"), Description: n.Get("error").Take("message"), Meaning: schemas.MeaningUnknown,
+	}
+	if !n.Get("timestamp").Says() {
+		r.at(&it, n.Get("transaction"), "timestamp")
+	}
 	return it
 }
 
