@@ -14,6 +14,9 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	it.Data.MessageID = n.Take("SmsSid", "SmsMessageSid", "smsSid")
 	name, status := n.Get("DetailedStatus").Text(), n.First("Status", "SmsStatus").Text()
 	code := n.First("DetailedStatusCode", "ExoStatusCode")
+	if e := n.Get("ErrorCode"); !code.Says() && !strings.EqualFold(e.Text(), "null") { // null, or the word in a form, where nothing failed
+		code = e
+	}
 	number := code.Text()
 	_, sent := smsCodes.Find(status) // a receipt may repeat the Body that was sent
 	if n.Get("Body").Present() && name == "" && number == "" && (!sent || r.raw.Origin.Kind == schemas.EndpointInbound) {
