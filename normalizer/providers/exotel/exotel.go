@@ -85,6 +85,8 @@ func (r *reader) body(n adapter.Node) {
 	has := func(names ...string) bool { return n.First(names...).Present() }
 	switch event := word(n.Get("event").Text()); {
 	case r.channels(n):
+	case event != "" && has("call_sid"):
+		r.add(r.notification(n, event), n)
 	case event != "":
 		r.event(n, event)
 	case n.Get("data").IsObject() && n.Get("type").Says():
