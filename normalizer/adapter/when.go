@@ -73,7 +73,7 @@ func ParseTime(s, zone string) (t time.Time, naive, ok bool) {
 	if t, ok = dashed(s); ok {
 		return local(t, zone), true, sane(t)
 	}
-	s = colonFraction(s)
+	s = plusOfZone(colonFraction(s))
 	for _, layout := range zoned {
 		if !begins(layout, s) {
 			continue
@@ -207,6 +207,15 @@ func epoch(s string) (time.Time, bool) {
 		return time.Unix(0, n).UTC(), n > 0
 	}
 	return time.Time{}, false
+}
+
+// plusOfZone puts back the + of "2025-01-15T10:35:00 05:30", which a form that doesn't escape it loses.
+func plusOfZone(s string) string {
+	i := len(s) - len(" 05:30")
+	if i < len("2006-01-02T15:04:05") || s[13] != ':' || s[16] != ':' || s[i] != ' ' || !isDigit(s[i+1]) || s[i+3] != ':' {
+		return s
+	}
+	return s[:i] + "+" + s[i+1:]
 }
 
 // colonFraction turns the third colon of "2020-05-04 22:07:01:226" (Telesign) into a point.

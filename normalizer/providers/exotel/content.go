@@ -1,6 +1,7 @@
 package exotel
 
 import (
+	"encoding/json"
 	"strconv"
 	"strings"
 
@@ -65,15 +66,15 @@ func contentOf(n adapter.Node) *schemas.Content {
 	case "suggested_action":
 		tapped(c, itself(body, n), schemas.ContentSuggestionAction)
 	case "button":
-		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, verbatim(body, "text"), take(body, "payload")
+		c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, words(body), take(body, "payload")
 	case "interactive":
 		interactive(c, body)
 	case "button_reply", "list_reply", "nfm_reply":
 		interactive(c, n)
 	case "contacts", "contact":
-		c.Type, c.Detail = schemas.ContentContacts, member(n, "contacts", "contact").Taken().Raw()
+		c.Type, c.Detail = schemas.ContentContacts, detail(member(n, "contacts", "contact"))
 	case "order":
-		c.Type, c.Text, c.Detail = schemas.ContentOrder, verbatim(body, "text"), body.Taken().Raw()
+		c.Type, c.Text, c.Detail = schemas.ContentOrder, verbatim(body, "text"), detail(body)
 	case "reaction":
 		c.Type, c.Emoji, c.ReplyTo = schemas.ContentReaction, take(body, "emoji"), take(body, "message_id", "sid")
 	}
@@ -85,9 +86,7 @@ func contentOf(n adapter.Node) *schemas.Content {
 		if !body.Says() {
 			body = member(n, "error") // what went wrong, with or without a type
 		}
-		if body.Says() {
-			c.Detail = body.Taken().Raw()
-		}
+		c.Detail = detail(body)
 		return c
 	}
 	if word(given.Text()) == string(c.Type) { // else the provider's word says more: image, list_reply
@@ -96,23 +95,36 @@ func contentOf(n adapter.Node) *schemas.Content {
 	return c
 }
 
+// detail is the provider's own object, nil where it says nothing: null is no detail.
+func detail(n adapter.Node) json.RawMessage {
+	if !n.Says() {
+		return nil
+	}
+	return n.Taken().Raw()
+}
+
 // replyTo is the message that n says it answers.
 func replyTo(n adapter.Node) string {
 	return take(member(n, "context"), "id", "sid", "message_id")
 }
 
-// suggested reads {"response": {"reply"|"action": {"text", "postback": {"data"}}}}.
+// suggested reads {"response": {"reply"|"action": {"text", "postback": {"data"}}}}. The document's table has
+// both as mandatory, its samples send one: where both come, the one that says nothing is passed by.
 func suggested(c *schemas.Content, n adapter.Node) {
 	response := member(n, "response")
 	if !response.Says() {
 		response = n
 	}
 	if reply := member(response, "reply"); reply.Says() {
-		tapped(c, reply, schemas.ContentSuggestionReply)
-		return
+		if tapped(c, reply, schemas.ContentSuggestionReply); chosen(c) {
+			return
+		}
 	}
 	tapped(c, member(response, "action"), schemas.ContentSuggestionAction)
 }
+
+// chosen says whether c tells what the user chose.
+func chosen(c *schemas.Content) bool { return c.Text != "" || c.Postback != "" }
 
 // itself is body where it is an object, else n, whose members are then the body's.
 func itself(body, n adapter.Node) adapter.Node {
@@ -137,16 +149,18 @@ func tapped(c *schemas.Content, n adapter.Node, kind schemas.ContentType) {
 	}
 }
 
-// interactive reads a reply to buttons, to a list, or to a flow; a flow's response_json is a
-// string in one generation and an object in another.
+// interactive reads a reply to buttons, to a list, or to a flow, whichever says something; a flow's
+// response_json is a string in one generation and an object in another.
 func interactive(c *schemas.Content, n adapter.Node) {
 	for _, name := range []string{"button_reply", "list_reply"} {
 		if reply := member(n, name); reply.IsObject() {
 			c.Type, c.Text, c.Postback = schemas.ContentSuggestionReply, verbatim(reply, "title", "text"), take(reply, "id", "payload")
-			return
+			if chosen(c) {
+				return
+			}
 		}
 	}
-	if flow := member(n, "nfm_reply", "flow_reply"); flow.IsObject() {
+	if flow := member(n, "nfm_reply", "flow_reply"); flow.IsObject() && (flow.Says() || c.Type == schemas.ContentUnsupported) {
 		c.Type, c.Text = schemas.ContentFlow, verbatim(flow, "body")
 		if response := member(flow, "response_json"); response.Says() {
 			c.Detail = response.Taken().JSON().Raw()

@@ -85,6 +85,8 @@ func (r *reader) body(n adapter.Node) {
 	has := func(names ...string) bool { return n.First(names...).Present() }
 	switch event := word(n.Get("event").Text()); {
 	case r.channels(n):
+	case event != "" && has("call_sid"):
+		r.add(r.notification(n, event), n)
 	case event != "":
 		r.event(n, event)
 	case n.Get("data").IsObject() && n.Get("type").Says():
@@ -106,6 +108,8 @@ func (r *reader) body(n adapter.Node) {
 		r.add(it, n)
 	case isItem(n):
 		r.add(r.item(n, r.flatChannel(n), flat), n)
+	case isMessage(n):
+		r.add(r.inbound(n, n, r.portalChannel()), n)
 	default:
 		r.add(r.unknown(r.endpointChannel()), n)
 	}
@@ -154,6 +158,15 @@ func (r *reader) endpointChannel() schemas.Channel {
 	return r.raw.Origin.Channel
 }
 
+// portalChannel is the channel of the new portal's events, which are documented for WhatsApp alone, unless
+// the endpoint is of another.
+func (r *reader) portalChannel() schemas.Channel {
+	if channel := r.endpointChannel(); channel != "" {
+		return channel
+	}
+	return schemas.WhatsApp
+}
+
 // flatChannel is the channel of a body that names none: the endpoint's, else that of a name which
 // only SMS has, else by the range of its code, which is one per channel on every page of flat bodies.
 func (r *reader) flatChannel(n adapter.Node) schemas.Channel {
@@ -182,6 +195,13 @@ func (r *reader) flatChannel(n adapter.Node) schemas.Channel {
 func isItem(n adapter.Node) bool {
 	return n.First("callback_type", "exo_status_code", "exo_detailed_status").Says() ||
 		n.First("sid", "message_sid", "message_id", "id").Says() && (n.Get("status").Says() || n.Get("content").IsObject())
+}
+
+// isMessage says whether a body is a message of the user without anything around it:
+// {"from": …, "type": t, t: …}, as the guide's pages on interactive and media messages show it.
+func isMessage(n adapter.Node) bool {
+	kind := word(n.Get("type").Text())
+	return kind != "" && n.Get("from").Says() && member(n, kind).Says()
 }
 
 // unknown keeps a body that nobody documents: as a receipt where the endpoint takes receipts,

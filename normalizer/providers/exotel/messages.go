@@ -111,25 +111,16 @@ func (r *reader) receipt(n adapter.Node, channel schemas.Channel, from generatio
 		failures = []adapter.Node{n.Get("errors")} // one alone, or none
 	}
 	failure := failures[0]
-	description := firstText(n.Get("description"), failure.Get("detail"), failure.Get("title"))
-	shown := number
-	if shown == "" {
-		shown = firstText(failure.Get("code"), n.Get("exo_detailed_status"), n.Get("status"))
-	}
+	description := firstThatSays(n.Get("description"), failure.Get("detail"), failure.Get("title"))
+	shown := firstThatSays(n.Get("exo_status_code"), failure.Get("code"), n.Get("exo_detailed_status"), n.Get("status"))
 	codes := r.table(channel, from)
 	said := spoken(codes, name, number, status)
 	for _, f := range failures { // before the word, which says only that it failed
 		said = slices.Insert(said, len(said)-1, f.Get("code").Text())
 	}
-	codes.SetStatus(&it, shown, description, said...)
+	codes.SetStatus(&it, shown.Taken().Text(), description.Taken().Text(), said...)
 	if channel == schemas.SMS {
 		smsFailure(&it, number)
-	}
-	if number != "" {
-		n.Get("exo_status_code").Taken()
-	}
-	if description != "" && description == n.Get("description").Text() {
-		n.Get("description").Taken()
 	}
 	return it
 }
@@ -177,10 +168,7 @@ func (r *reader) event(n adapter.Node, event string) {
 	if !m.IsObject() {
 		m = n
 	}
-	channel := r.endpointChannel()
-	if channel == "" {
-		channel = schemas.WhatsApp
-	}
+	channel := r.portalChannel()
 	var it adapter.Item
 	switch event {
 	case "incoming_message", "inbound_message":
@@ -215,10 +203,7 @@ func (r *reader) event(n adapter.Node, event string) {
 // typed reads {"type": …, "data": {…}}, the new portal's WhatsApp guide.
 func (r *reader) typed(n adapter.Node, kind string) {
 	data := n.Get("data")
-	channel := r.endpointChannel()
-	if channel == "" {
-		channel = schemas.WhatsApp
-	}
+	channel := r.portalChannel()
 	var it adapter.Item
 	switch kind {
 	case "verification":
@@ -236,13 +221,17 @@ func (r *reader) typed(n adapter.Node, kind string) {
 		r.add(r.unknown(channel), n)
 		return
 	}
-	if it.Time.IsZero() && it.Data.TimeFlag == "" {
-		r.at(&it, n, "timestamp")
+	for _, from := range []adapter.Node{data, n} {
+		if it.Time.IsZero() && it.Data.TimeFlag == "" {
+			r.at(&it, from, "timestamp")
+		}
 	}
 	n.Get("type").Taken()
 	r.add(it, n)
 }
 
+// payment reads what became of a payment: of the reference, which names the message, or of the guide, which
+// names the payment, and when it was made where it was.
 func (r *reader) payment(n adapter.Node, channel schemas.Channel) adapter.Item {
 	it := adapter.Item{Kind: schemas.PaymentStatus, Channel: channel}
 	inner := n
@@ -254,8 +243,14 @@ func (r *reader) payment(n adapter.Node, channel schemas.Channel) adapter.Item {
 	}
 	it.Data.User = n.TakeUser(r.raw, channel, "from", "recipient", "to")
 	it.Data.MessageID = n.Take("message_id", "message_sid")
+	it.Data.EventID = n.Take("payment_id")
 	it.Distinct = n.Get("transaction_id").Text() // who fails to pay may try again
-	it.Data.Status = &schemas.Status{Code: inner.Take("status", "payment_status"), Meaning: schemas.MeaningUnknown}
+	it.Data.Status = &schemas.Status{
+		Code: inner.Take("status", "payment_status"), Description: n.Get("error").Take("message"), Meaning: schemas.MeaningUnknown,
+	}
+	if !n.Get("timestamp").Says() {
+		r.at(&it, n.Get("transaction"), "timestamp")
+	}
 	return it
 }
 
@@ -266,11 +261,12 @@ func (r *reader) template(n adapter.Node, channel schemas.Channel) adapter.Item 
 	return it
 }
 
-func firstText(nodes ...adapter.Node) string {
+// firstThatSays is the first of the values that has a text.
+func firstThatSays(nodes ...adapter.Node) adapter.Node {
 	for _, n := range nodes {
-		if s := n.Text(); s != "" {
-			return s
+		if n.Text() != "" {
+			return n
 		}
 	}
-	return ""
+	return adapter.Node{}
 }

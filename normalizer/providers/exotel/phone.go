@@ -13,7 +13,11 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	it := adapter.Item{Channel: schemas.SMS}
 	it.Data.MessageID = n.Take("SmsSid", "SmsMessageSid", "smsSid")
 	name, status := n.Get("DetailedStatus").Text(), n.First("Status", "SmsStatus").Text()
-	number := n.First("DetailedStatusCode", "ExoStatusCode").Text()
+	code := n.First("DetailedStatusCode", "ExoStatusCode")
+	if e := n.Get("ErrorCode"); !code.Says() && !strings.EqualFold(e.Text(), "null") { // null, or the word in a form, where nothing failed
+		code = e
+	}
+	number := code.Text()
 	_, sent := smsCodes.Find(status) // a receipt may repeat the Body that was sent
 	if n.Get("Body").Present() && name == "" && number == "" && (!sent || r.raw.Origin.Kind == schemas.EndpointInbound) {
 		it.Kind = schemas.MessageReceived
@@ -26,15 +30,9 @@ func (r *reader) sms(n adapter.Node) adapter.Item {
 	it.Data.User = n.TakeUser(r.raw, schemas.SMS, "To")
 	it.Data.Business = n.TakeBusiness("From")
 	r.at(&it, n, "UpdatedAt", "DateUpdated", "DateSent", "SentAt")
-	shown := number
-	if shown == "" {
-		shown = firstText(n.Get("DetailedStatus"), n.First("Status", "SmsStatus"))
-	}
-	smsCodes.SetStatus(&it, shown, "", spoken(smsCodes, name, number, status)...)
+	shown := firstThatSays(code, n.Get("DetailedStatus"), n.First("Status", "SmsStatus"))
+	smsCodes.SetStatus(&it, shown.Taken().Text(), "", spoken(smsCodes, name, number, status)...)
 	smsFailure(&it, number)
-	if number != "" {
-		n.First("DetailedStatusCode", "ExoStatusCode").Taken()
-	}
 	if name != "" {
 		it.Data.Status.Description = n.Take("DetailedStatus")
 	}
@@ -88,6 +86,7 @@ func (r *reader) call(n adapter.Node) adapter.Item {
 	}
 	r.at(&it, n, times...)
 
+	over := event == "terminal" || state == "terminal" || said != "" && event == "" && state == ""
 	voiceCodes.SetStatus(&it, said, "", said)
 	switch _, known := voiceCodes.Find(said); {
 	case event == "answered": // there is no kind that says so
@@ -98,14 +97,16 @@ func (r *reader) call(n adapter.Node) adapter.Item {
 		return it
 	case state == "active":
 		it.Kind = schemas.MessageStatusUnknown
-	case !known && tells:
+	case !known && over:
 		it.Kind = schemas.CallEnded
+	case said == "" && event != "": // "stream-start", and what the document says may be added
+		it.Data.Status.Code = n.Take("EventType")
 	}
 	if said != "" {
 		status.Taken()
 	}
 	if it.Kind != schemas.CallEnded { // a call may report many times before it ends
-		it.Distinct = strings.TrimSpace(n.Get("CallDetail").Text() + " " + n.Get("CurrentTime").Text())
+		it.Distinct = strings.TrimSpace(n.Get("CallDetail").Text() + " " + n.Get("CurrentTime").Text() + " " + n.Get("StreamSid").Text())
 		return it
 	}
 	duration := n.First("ConversationDuration", "DialCallDuration", "Duration", "TotalDuration")
@@ -123,6 +124,37 @@ func (r *reader) call(n adapter.Node) adapter.Item {
 		it.Data.Call.Direction = "inbound"
 	case strings.HasPrefix(direction, "out"):
 		it.Data.Call.Direction = "outbound"
+	}
+	return it
+}
+
+// notification reads what the WebRTC application is told of a call: {"event": …, "call_sid"}. The first
+// names both sides, and so does the last of a call that nobody took; those between name the call. The
+// business is the ExoPhone; the other side is an agent's SIP address.
+func (r *reader) notification(n adapter.Node, event string) adapter.Item {
+	it := adapter.Item{Channel: schemas.Voice}
+	it.Data.MessageID = n.Take("call_sid")
+	direction, user, other := "inbound", "from", "to"
+	switch said := strings.ToLower(n.Get("direction").Text()); {
+	case strings.HasPrefix(said, "out") || said == "" && event == "outbound_call":
+		direction, user, other = "outbound", "to", "from"
+	case said == "" && event != "incoming_call" && event != "missed_call":
+		direction = ""
+	}
+	if direction != "" {
+		it.Data.User = n.TakeUser(r.raw, schemas.Voice, user)
+		if it.Data.Business = n.TakeBusiness("exophone"); it.Data.Business == nil {
+			it.Data.Business = n.TakeBusiness(other)
+		}
+	}
+	r.at(&it, n, "timestamp")
+	shown := firstThatSays(n.Get("status"), n.Get("event")).Taken().Text()
+	voiceCodes.SetStatus(&it, shown, "", shown)
+	if it.Kind == schemas.CallEnded {
+		it.Data.Call = &schemas.Call{DurationSeconds: n.Get("duration").Number(), Direction: direction}
+		if it.Data.Call.DurationSeconds != "" {
+			n.Get("duration").Taken()
+		}
 	}
 	return it
 }
