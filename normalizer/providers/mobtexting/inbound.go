@@ -122,10 +122,17 @@ func (c *callback) inboundByVariables() adapter.Item {
 	item.Data.MessageID = c.take("id", "message_id")
 	c.at(&item, "timestamp")
 	item.Data.Content = &schemas.Content{Type: schemas.ContentUnsupported}
-	if c.has("text") {
+	if text := c.member("text"); text.Present() {
 		item.Data.Content.Type = schemas.ContentText
-		if text := c.said.Get("text"); text.Says() && !placeholder(text.Text()) {
-			item.Data.Content.Text = c.said.TakeText("text")
+		written := text.Verbatim()
+		if strings.TrimSpace(written) == "" || text.Says() && !placeholder(text.Text()) {
+			item.Data.Content.Text = schemas.Text(written)
+		}
+		if item.Data.Content.Text != "" {
+			text.Taken()
+		}
+		if !c.said.Get("text").Present() {
+			item.Distinct = written // the body alone, from which an id is made where none is given, is the same for every text
 		}
 	}
 	return item

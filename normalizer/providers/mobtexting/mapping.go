@@ -31,8 +31,8 @@ func (c *callback) mapped(m *schemas.Mapping) *adapter.Mapped {
 		fields = map[string]string{}
 	}
 	maps.Copy(fields, m.Fields)
-	var query *adapter.View
-	if len(c.raw.Request.Body) > 0 {
+	query := c.query.View()
+	if query == nil && len(c.raw.Request.Body) > 0 {
 		query = adapter.ReadQuery(c.raw)
 	}
 	got := adapter.Map(fields, c.body, query)

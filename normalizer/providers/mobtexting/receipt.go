@@ -120,22 +120,22 @@ func (c *callback) status(item *adapter.Item) {
 // isCall says whether the body is a call record: it names the bridge number, or its source, or a
 // state that only calls have.
 func (c *callback) isCall() bool {
-	if c.has("mobile") {
+	if c.member("mobile").Present() {
 		return false
 	}
-	switch strings.ToUpper(c.said.Get("source").Text()) {
+	switch strings.ToUpper(c.member("source").Text()) {
 	case "OBD", "C2C":
 		return true
 	}
-	if c.has("bridge") {
+	if c.member("bridge").Present() {
 		return true
 	}
-	word := first(c.said, "status", "message_status").Text()
+	word := c.first("status", "message_status").Text()
 	if !knows(voiceCodes, word) {
 		return false
 	}
 	onlyCalls := !knows(smsCodes, word) && !knows(chatCodes, word)
-	return c.channel == schemas.Voice || c.has("duration") || c.channel == "" && onlyCalls && c.has("to")
+	return c.channel == schemas.Voice || c.member("duration").Present() || c.channel == "" && onlyCalls && c.member("to").Present()
 }
 
 // call reads a call record. Both sources dial outwards: OBD plays to the number in to, C2C first
@@ -158,7 +158,7 @@ func (c *callback) call() adapter.Item {
 		item.Data.Business = c.business("from")
 	}
 	if inbound {
-		c.said.Get("to").Taken()
+		c.member("to").Taken()
 		item.Data.Call.Direction = "inbound"
 	}
 	return item
@@ -177,7 +177,7 @@ func (c *callback) callDetails(item *adapter.Item) {
 	// its ends and its times. date and unixtime are the moment of the attempt to tell us.
 	var known []byte
 	for _, name := range []string{"id", "call_id", "mid", "flow_id", "bridge", "from", "to", "start_at", "end_at", "duration", "status", "message_status", "status1", "status2"} {
-		known = append(append(known, c.said.Get(name).Text()...), 0)
+		known = append(append(known, c.member(name).Text()...), 0)
 	}
 	c.fingerprint = known
 	item.Distinct = string(known)
@@ -206,7 +206,7 @@ func (c *callback) instant(name string) string {
 	if c.raw.Origin.NaiveZone != "" {
 		zone = c.raw.Origin.NaiveZone
 	}
-	t, _, ok := adapter.ParseTime(c.said.Get(name).Text(), zone)
+	t, _, ok := adapter.ParseTime(c.member(name).Text(), zone)
 	if !ok {
 		return ""
 	}
