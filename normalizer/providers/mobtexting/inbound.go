@@ -44,6 +44,14 @@ func content(message adapter.Node) *schemas.Content {
 		p = message
 	}
 	out := &schemas.Content{Type: schemas.ContentUnsupported}
+	if kind == "" { // the documented payloads tell by themselves what they are
+		switch {
+		case first(p, "url").Present():
+			kind = "media"
+		case plain, p.Get("text").Verbatim() != "":
+			kind = "text"
+		}
+	}
 	switch kind {
 	case "text":
 		out.Type = schemas.ContentText
@@ -89,6 +97,11 @@ func content(message adapter.Node) *schemas.Content {
 		}
 		out.Type = schemas.ContentSuggestionReply
 		out.Text, out.Postback = reply.TakeText("text", "title"), take(reply, "payload", "postback", "postback_data", "id")
+		if flow := p.Get("nfm_reply"); flow.IsObject() {
+			out.Type, out.Text, out.Detail = schemas.ContentFlow, flow.TakeText("body"), flow.Taken().Raw()
+		} else if out.Text == "" && out.Postback == "" {
+			out.Type = schemas.ContentUnsupported // nothing that somebody chose
+		}
 	}
 	if out.Type == schemas.ContentUnsupported {
 		out.Text = p.TakeText("text", "caption")
