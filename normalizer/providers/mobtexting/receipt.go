@@ -146,7 +146,7 @@ func (c *callback) call() adapter.Item {
 	c.channel = schemas.Voice
 	item := c.item(schemas.CallEnded)
 	to, bridge := c.first("to").Text(), c.first("bridge").Text()
-	inbound := to != "" && to == bridge
+	inbound := to != "" && (to == bridge || c.sameNumber(to, bridge))
 	person := "to"
 	if inbound || strings.HasPrefix(strings.ToLower(to), "flow:") {
 		person = "from"
@@ -162,6 +162,13 @@ func (c *callback) call() adapter.Item {
 		item.Data.Call.Direction = "inbound"
 	}
 	return item
+}
+
+// sameNumber says whether two ways of writing are certainly one number: "+9180…" in one member
+// and 9180…, without quotes, in the other.
+func (c *callback) sameNumber(a, b string) bool {
+	x, y := adapter.User(c.raw, c.channel, a), adapter.User(c.raw, c.channel, b)
+	return x != nil && y != nil && x.Kind == schemas.UserPhone && x.Address == y.Address && x.Kind == y.Kind
 }
 
 // callDetails makes the item a call and fills in what a call has beside its person and its status.
@@ -190,6 +197,9 @@ func (c *callback) callDetails(item *adapter.Item) {
 		EndedAt:         c.instant("end_at"),
 		Direction:       "outbound",
 		Bridge:          c.first("bridge").Text(),
+	}
+	if strings.HasPrefix(string(item.Data.Call.DurationSeconds), "-") {
+		item.Data.Call.DurationSeconds = "" // no length; it stays in provider_data
 	}
 	if item.Data.Call.DurationSeconds != "" {
 		duration.Taken()
