@@ -50,9 +50,9 @@ func knows(codes adapter.Codes, word string) bool {
 // from is the business and to the user.
 func (c *callback) chatReceipt() adapter.Item {
 	item := c.item(schemas.MessageStatusUnknown)
-	item.Data.User = c.user("to", "mobile")
+	item.Data.User = c.user("to", "mobile", "mobile_number") // the last two, and message_id, in composed ones
 	item.Data.Business = c.business("from")
-	item.Data.MessageID = c.take("id")
+	item.Data.MessageID = c.take("id", "message_id")
 	c.takeChannel(c.said.Get("channel"))
 	c.status(&item)
 	switch item.Kind {
@@ -79,7 +79,12 @@ func (c *callback) receiptByVariables() adapter.Item {
 	item.Data.MessageID = c.take("id", "message_id")
 	c.takeChannel(c.said.Get("channel"))
 	c.status(&item)
-	c.receiptAt(&item)
+	if c.channel == schemas.Voice && !c.isSMS() {
+		c.callDetails(&item)
+	}
+	if item.Time.IsZero() && item.Data.TimeFlag == "" {
+		c.receiptAt(&item)
+	}
 	return item
 }
 
@@ -132,7 +137,7 @@ func (c *callback) isCall() bool {
 	}
 	word := c.first("status", "message_status").Text()
 	if !knows(voiceCodes, word) {
-		return false
+		return c.channel == schemas.Voice && word != "" && c.first("to", "id", "call_id").Present() // reports are of ended calls only
 	}
 	onlyCalls := !knows(smsCodes, word) && !knows(chatCodes, word)
 	return c.channel == schemas.Voice || c.member("duration").Present() || c.channel == "" && onlyCalls && c.member("to").Present()
