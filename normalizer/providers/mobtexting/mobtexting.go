@@ -151,7 +151,7 @@ func (c *callback) keepQuery(item *adapter.Item) {
 		}
 	}
 	rest := c.query.View().Rest(c.query)
-	if body := item.Data.ProviderData; len(body) > 0 && len(rest) > 0 {
+	if body := item.Data.ProviderData; len(body) > len("{}") && len(rest) > 0 {
 		rest = slices.Concat(body[:len(body)-1], []byte{','}, rest[1:])
 	}
 	if len(rest) > 0 {
