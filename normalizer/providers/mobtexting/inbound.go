@@ -18,7 +18,7 @@ func (c *callback) inbound() adapter.Item {
 	item.Data.User = c.userIn(from)
 	if !from.Present() {
 		// The profile is what the business filled in; only a number in it is certainly a person's.
-		if u := adapter.User(c.raw, c.channel, recipient.Get("user").Get("phone").Text()); u != nil && u.Kind == schemas.UserPhone {
+		if u := c.person(recipient.Get("user").Get("phone").Text()); u != nil && u.Kind == schemas.UserPhone {
 			item.Data.User = u
 		}
 	}
@@ -44,6 +44,14 @@ func content(message adapter.Node) *schemas.Content {
 		p = message
 	}
 	out := &schemas.Content{Type: schemas.ContentUnsupported}
+	if kind == "" { // the documented payloads tell by themselves what they are
+		switch {
+		case first(p, "url").Present():
+			kind = "media"
+		case plain, p.Get("text").Verbatim() != "":
+			kind = "text"
+		}
+	}
 	switch kind {
 	case "text":
 		out.Type = schemas.ContentText
@@ -89,6 +97,11 @@ func content(message adapter.Node) *schemas.Content {
 		}
 		out.Type = schemas.ContentSuggestionReply
 		out.Text, out.Postback = reply.TakeText("text", "title"), take(reply, "payload", "postback", "postback_data", "id")
+		if flow := p.Get("nfm_reply"); flow.IsObject() {
+			out.Type, out.Text, out.Detail = schemas.ContentFlow, flow.TakeText("body"), flow.Taken().Raw()
+		} else if out.Text == "" && out.Postback == "" {
+			out.Type = schemas.ContentUnsupported // nothing that somebody chose
+		}
 	}
 	if out.Type == schemas.ContentUnsupported {
 		out.Text = p.TakeText("text", "caption")
@@ -122,10 +135,17 @@ func (c *callback) inboundByVariables() adapter.Item {
 	item.Data.MessageID = c.take("id", "message_id")
 	c.at(&item, "timestamp")
 	item.Data.Content = &schemas.Content{Type: schemas.ContentUnsupported}
-	if c.has("text") {
+	if text := c.member("text"); text.Present() {
 		item.Data.Content.Type = schemas.ContentText
-		if text := c.said.Get("text"); text.Says() && !placeholder(text.Text()) {
-			item.Data.Content.Text = c.said.TakeText("text")
+		written := text.Verbatim()
+		if strings.TrimSpace(written) == "" || text.Says() && !placeholder(text.Text()) {
+			item.Data.Content.Text = schemas.Text(written)
+		}
+		if item.Data.Content.Text != "" {
+			text.Taken()
+		}
+		if !c.said.Get("text").Present() {
+			item.Distinct = written // the body alone, from which an id is made where none is given, is the same for every text
 		}
 	}
 	return item

@@ -31,8 +31,8 @@ func (c *callback) mapped(m *schemas.Mapping) *adapter.Mapped {
 		fields = map[string]string{}
 	}
 	maps.Copy(fields, m.Fields)
-	var query *adapter.View
-	if len(c.raw.Request.Body) > 0 {
+	query := c.query.View()
+	if query == nil && len(c.raw.Request.Body) > 0 {
 		query = adapter.ReadQuery(c.raw)
 	}
 	got := adapter.Map(fields, c.body, query)
@@ -58,6 +58,9 @@ func (c *callback) byMapping() (adapter.Item, bool) {
 	}
 	c.channel = c.channelOf(strings.ToLower(c.mapping.Get("channel").Text()))
 	item := c.mapping.Event(c.raw, c.channel, naiveZone, c.codes(c.mapping.Get("status").Text()))
+	if item.Data.User != nil {
+		item.Data.User = c.person(c.mapping.Get("user").Text())
+	}
 	c.mappedReach(&item, says("scope"))
 	switch d := &item.Data; {
 	case d.Consent != nil:

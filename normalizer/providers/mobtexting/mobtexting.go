@@ -10,6 +10,7 @@
 package mobtexting
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/heedhq/heed/normalizer/adapter"
@@ -48,10 +49,11 @@ func (mobtexting) Adapt(raw adapter.Raw) adapter.Result {
 			res.Failures = append(res.Failures, adapter.Failure{Index: i, Class: adapter.Malformed, Message: "the callback is JSON, but not an object"})
 			continue
 		}
-		c := &callback{raw: raw, view: view, body: body, said: body}
+		c := &callback{raw: raw, view: view, body: body, said: body, alone: len(bodies) == 1}
 		item := c.read()
 		item.Index = i
 		view.Finish(&item, body)
+		c.keepQuery(&item)
 		if item.Data.MessageID == "" && item.Data.EventID == "" && c.fingerprint != nil {
 			item.Fingerprint = c.fingerprint
 		}
@@ -72,6 +74,7 @@ type callback struct {
 	view        *adapter.View
 	body        adapter.Node // the whole of it
 	said        adapter.Node // what it says: the body, or its payload when it has the envelope
+	alone       bool         // the only body: what the URL says is then said of it
 	query       adapter.Node // of a composed webhook: variables may stand in its URL too
 	channel     schemas.Channel
 	mapping     *adapter.Mapped
@@ -93,6 +96,7 @@ func (c *callback) read() adapter.Item {
 	case product == "contacts", c.has("identity", "created_at"):
 		return c.contact()
 	}
+	c.readQuery()
 	if m := c.raw.Origin.Mapping; m != nil {
 		c.mapping = c.mapped(m)
 		if item, ok := c.byMapping(); ok {
@@ -111,17 +115,48 @@ func (c *callback) read() adapter.Item {
 	case what == "message:status" && !c.has("mobile"), c.has("status", "foreign_id"), c.has("status", "processed_at"):
 		return c.chatReceipt()
 	}
-	if query := adapter.ReadQuery(c.raw); query != nil && len(c.raw.Request.Body) > 0 {
-		c.query = query.Root()
-	}
 	status := c.first("status", "message_status").Present()
 	switch {
-	case !status && c.first("from").Present() && (c.has("text") || c.has("keyword1")):
+	case !status && c.first("from").Present() && (c.member("text").Present() || c.member("keyword1").Present()):
 		return c.inboundByVariables()
 	case status && c.first("mobile", "mobile_number", "id", "message_id", "to").Present(), c.has("mobile") && c.isSMS():
 		return c.receiptByVariables()
 	}
 	return c.unknown()
+}
+
+// readQuery looks into the URL of what may be a composed webhook: "in the url you can pass the
+// replaced variables", whatever the body has (sms/webhook, reach/webhook). An envelope is Mobtexting's own.
+func (c *callback) readQuery() {
+	if !c.alone || c.said != c.body || len(c.raw.Request.Body) == 0 {
+		return
+	}
+	if query := adapter.ReadQuery(c.raw); query != nil {
+		c.query = query.Root()
+	}
+}
+
+// urlVariables are the documented variables of composed webhooks. Other members of a URL are the
+// customer's own, a token perhaps, and stay out of events.
+var urlVariables = strings.Fields(`id message_id call_id from to mobile mobile_number status message_status
+	credits units deliv_time sent_time submit_time deliv_at sent_at submit_at cid custom custom1 custom2 location region provider
+	delivered_at read_at processed_at foreign_id text keyword1 keyword2 timestamp
+	bridge source mid flow_id start_at end_at date unixtime duration billing status1 status2 recording_url hangup_by`)
+
+// keepQuery adds to provider_data what the URL said, the body did not, and nobody took.
+func (c *callback) keepQuery(item *adapter.Item) {
+	for name, n := range c.query.Members() {
+		if !slices.Contains(urlVariables, name) || c.said.Get(name).Present() {
+			n.Taken()
+		}
+	}
+	rest := c.query.View().Rest(c.query)
+	if body := item.Data.ProviderData; len(body) > len("{}") && len(rest) > 0 {
+		rest = slices.Concat(body[:len(body)-1], []byte{','}, rest[1:])
+	}
+	if len(rest) > 0 {
+		item.Data.ProviderData = rest
+	}
 }
 
 // event is the body's event name, lower case, before and after its first colon.
@@ -198,11 +233,35 @@ func (c *callback) takeChannel(n adapter.Node) {
 func (c *callback) user(names ...string) *schemas.User { return c.userIn(c.first(names...)) }
 
 func (c *callback) userIn(n adapter.Node) *schemas.User {
-	u := adapter.User(c.raw, c.channel, n.Text())
+	u := c.person(n.Text())
 	if u != nil {
 		n.Taken()
 	}
 	return u
+}
+
+// person is the user behind a number or an address. Numbers are documented "with country code"
+// (sms/webhook, whatsapp/webhooks, vmn/webhook, link/webhook, voice/c2c); the endpoint's country is for those
+// that came without, and no national mobile number has 12 digits. Asked first, the plans of
+// Germany and Austria would take 4915112345678 for one of theirs, and make it +494915112345678.
+func (c *callback) person(given string) *schemas.User {
+	if c.raw.Origin.DefaultCountry != "" && digits(given) >= 12 {
+		abroad := c.raw
+		abroad.Origin.DefaultCountry = ""
+		if u := adapter.User(abroad, c.channel, given); u != nil && u.Kind == schemas.UserPhone {
+			return u
+		}
+	}
+	return adapter.User(c.raw, c.channel, given)
+}
+
+func digits(s string) (n int) {
+	for i := range len(s) {
+		if '0' <= s[i] && s[i] <= '9' {
+			n++
+		}
+	}
+	return n
 }
 
 // business is the business side in the first of the named members, nil when there is none.
@@ -215,6 +274,14 @@ func businessOf(address string) *schemas.Business {
 		return nil
 	}
 	return &schemas.Business{Address: address}
+}
+
+// member is the named member as it stands, in the body before the query.
+func (c *callback) member(name string) adapter.Node {
+	if n := c.said.Get(name); n.Present() {
+		return n
+	}
+	return c.query.Get(name)
 }
 
 // take is the text of the first of the named members that says something.

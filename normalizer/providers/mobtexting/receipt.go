@@ -50,9 +50,9 @@ func knows(codes adapter.Codes, word string) bool {
 // from is the business and to the user.
 func (c *callback) chatReceipt() adapter.Item {
 	item := c.item(schemas.MessageStatusUnknown)
-	item.Data.User = c.user("to", "mobile")
+	item.Data.User = c.user("to", "mobile", "mobile_number") // the last two, and message_id, in composed ones
 	item.Data.Business = c.business("from")
-	item.Data.MessageID = c.take("id")
+	item.Data.MessageID = c.take("id", "message_id")
 	c.takeChannel(c.said.Get("channel"))
 	c.status(&item)
 	switch item.Kind {
@@ -79,7 +79,12 @@ func (c *callback) receiptByVariables() adapter.Item {
 	item.Data.MessageID = c.take("id", "message_id")
 	c.takeChannel(c.said.Get("channel"))
 	c.status(&item)
-	c.receiptAt(&item)
+	if c.channel == schemas.Voice && !c.isSMS() {
+		c.callDetails(&item)
+	}
+	if item.Time.IsZero() && item.Data.TimeFlag == "" {
+		c.receiptAt(&item)
+	}
 	return item
 }
 
@@ -120,22 +125,22 @@ func (c *callback) status(item *adapter.Item) {
 // isCall says whether the body is a call record: it names the bridge number, or its source, or a
 // state that only calls have.
 func (c *callback) isCall() bool {
-	if c.has("mobile") {
+	if c.member("mobile").Present() {
 		return false
 	}
-	switch strings.ToUpper(c.said.Get("source").Text()) {
+	switch strings.ToUpper(c.member("source").Text()) {
 	case "OBD", "C2C":
 		return true
 	}
-	if c.has("bridge") {
+	if c.member("bridge").Present() {
 		return true
 	}
-	word := first(c.said, "status", "message_status").Text()
+	word := c.first("status", "message_status").Text()
 	if !knows(voiceCodes, word) {
-		return false
+		return c.channel == schemas.Voice && word != "" && c.first("to", "id", "call_id").Present() // reports are of ended calls only
 	}
 	onlyCalls := !knows(smsCodes, word) && !knows(chatCodes, word)
-	return c.channel == schemas.Voice || c.has("duration") || c.channel == "" && onlyCalls && c.has("to")
+	return c.channel == schemas.Voice || c.member("duration").Present() || c.channel == "" && onlyCalls && c.member("to").Present()
 }
 
 // call reads a call record. Both sources dial outwards: OBD plays to the number in to, C2C first
@@ -146,7 +151,7 @@ func (c *callback) call() adapter.Item {
 	c.channel = schemas.Voice
 	item := c.item(schemas.CallEnded)
 	to, bridge := c.first("to").Text(), c.first("bridge").Text()
-	inbound := to != "" && to == bridge
+	inbound := to != "" && (to == bridge || c.sameNumber(to, bridge))
 	person := "to"
 	if inbound || strings.HasPrefix(strings.ToLower(to), "flow:") {
 		person = "from"
@@ -158,10 +163,17 @@ func (c *callback) call() adapter.Item {
 		item.Data.Business = c.business("from")
 	}
 	if inbound {
-		c.said.Get("to").Taken()
+		c.member("to").Taken()
 		item.Data.Call.Direction = "inbound"
 	}
 	return item
+}
+
+// sameNumber says whether two ways of writing are certainly one number: "+9180…" in one member
+// and 9180…, without quotes, in the other.
+func (c *callback) sameNumber(a, b string) bool {
+	x, y := c.person(a), c.person(b)
+	return x != nil && y != nil && x.Kind == schemas.UserPhone && x.Address == y.Address && x.Kind == y.Kind
 }
 
 // callDetails makes the item a call and fills in what a call has beside its person and its status.
@@ -177,7 +189,7 @@ func (c *callback) callDetails(item *adapter.Item) {
 	// its ends and its times. date and unixtime are the moment of the attempt to tell us.
 	var known []byte
 	for _, name := range []string{"id", "call_id", "mid", "flow_id", "bridge", "from", "to", "start_at", "end_at", "duration", "status", "message_status", "status1", "status2"} {
-		known = append(append(known, c.said.Get(name).Text()...), 0)
+		known = append(append(known, c.member(name).Text()...), 0)
 	}
 	c.fingerprint = known
 	item.Distinct = string(known)
@@ -190,6 +202,9 @@ func (c *callback) callDetails(item *adapter.Item) {
 		EndedAt:         c.instant("end_at"),
 		Direction:       "outbound",
 		Bridge:          c.first("bridge").Text(),
+	}
+	if strings.HasPrefix(string(item.Data.Call.DurationSeconds), "-") {
+		item.Data.Call.DurationSeconds = "" // no length; it stays in provider_data
 	}
 	if item.Data.Call.DurationSeconds != "" {
 		duration.Taken()
@@ -206,7 +221,7 @@ func (c *callback) instant(name string) string {
 	if c.raw.Origin.NaiveZone != "" {
 		zone = c.raw.Origin.NaiveZone
 	}
-	t, _, ok := adapter.ParseTime(c.said.Get(name).Text(), zone)
+	t, _, ok := adapter.ParseTime(c.member(name).Text(), zone)
 	if !ok {
 		return ""
 	}
