@@ -121,6 +121,9 @@ func upper(c byte) bool { return 'A' <= c && c <= 'Z' }
 
 // phone brings a number to E.164. Where a number names no country (no + and no 00):
 //
+//   - 12 digits or more that are as long as the numbers of the country they begin with carry their
+//     country code: national numbers of that length are written with their 0, and the plans of
+//     Germany and Austria would take nearly any (4915112345678 is no +494915112345678);
 //   - at home (country known) a number that is in use there is national, else one that is in use
 //     abroad carries its country code;
 //   - 11 digits or more that no country has in use, but that are as long as the numbers of the
@@ -139,6 +142,12 @@ func phone(s, country string) (schemas.Address, bool) {
 	if plus {
 		return e164(parse(digits, ""), possible)
 	}
+	abroad := parse(digits, "")
+	if len(digits) >= 12 {
+		if a, ok := e164(abroad, possible); ok {
+			return a, true
+		}
+	}
 	var home *phonenumbers.PhoneNumber
 	if country != "" {
 		home = parse(digits, country)
@@ -146,7 +155,6 @@ func phone(s, country string) (schemas.Address, bool) {
 			return a, true
 		}
 	}
-	abroad := parse(digits, "")
 	if a, ok := e164(abroad, valid); ok {
 		return a, true
 	}

@@ -18,7 +18,7 @@ func (c *callback) inbound() adapter.Item {
 	item.Data.User = c.userIn(from)
 	if !from.Present() {
 		// The profile is what the business filled in; only a number in it is certainly a person's.
-		if u := c.person(recipient.Get("user").Get("phone").Text()); u != nil && u.Kind == schemas.UserPhone {
+		if u := adapter.User(c.raw, c.channel, recipient.Get("user").Get("phone").Text()); u != nil && u.Kind == schemas.UserPhone {
 			item.Data.User = u
 		}
 	}

@@ -58,9 +58,6 @@ func (c *callback) byMapping() (adapter.Item, bool) {
 	}
 	c.channel = c.channelOf(strings.ToLower(c.mapping.Get("channel").Text()))
 	item := c.mapping.Event(c.raw, c.channel, naiveZone, c.codes(c.mapping.Get("status").Text()))
-	if item.Data.User != nil {
-		item.Data.User = c.person(c.mapping.Get("user").Text())
-	}
 	c.mappedReach(&item, says("scope"))
 	switch d := &item.Data; {
 	case d.Consent != nil:

@@ -233,35 +233,11 @@ func (c *callback) takeChannel(n adapter.Node) {
 func (c *callback) user(names ...string) *schemas.User { return c.userIn(c.first(names...)) }
 
 func (c *callback) userIn(n adapter.Node) *schemas.User {
-	u := c.person(n.Text())
+	u := adapter.User(c.raw, c.channel, n.Text())
 	if u != nil {
 		n.Taken()
 	}
 	return u
-}
-
-// person is the user behind a number or an address. Numbers are documented "with country code"
-// (sms/webhook, whatsapp/webhooks, vmn/webhook, link/webhook, voice/c2c); the endpoint's country is for those
-// that came without, and no national mobile number has 12 digits. Asked first, the plans of
-// Germany and Austria would take 4915112345678 for one of theirs, and make it +494915112345678.
-func (c *callback) person(given string) *schemas.User {
-	if c.raw.Origin.DefaultCountry != "" && digits(given) >= 12 {
-		abroad := c.raw
-		abroad.Origin.DefaultCountry = ""
-		if u := adapter.User(abroad, c.channel, given); u != nil && u.Kind == schemas.UserPhone {
-			return u
-		}
-	}
-	return adapter.User(c.raw, c.channel, given)
-}
-
-func digits(s string) (n int) {
-	for i := range len(s) {
-		if '0' <= s[i] && s[i] <= '9' {
-			n++
-		}
-	}
-	return n
 }
 
 // business is the business side in the first of the named members, nil when there is none.

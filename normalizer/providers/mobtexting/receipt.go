@@ -172,7 +172,7 @@ func (c *callback) call() adapter.Item {
 // sameNumber says whether two ways of writing are certainly one number: "+9180…" in one member
 // and 9180…, without quotes, in the other.
 func (c *callback) sameNumber(a, b string) bool {
-	x, y := c.person(a), c.person(b)
+	x, y := adapter.User(c.raw, c.channel, a), adapter.User(c.raw, c.channel, b)
 	return x != nil && y != nil && x.Kind == schemas.UserPhone && x.Address == y.Address && x.Kind == y.Kind
 }
 
