@@ -36,10 +36,20 @@ func (c *callback) failover(n adapter.Node) {
 	it := adapter.Item{Channel: c.channelNamed(channel.Text())}
 	it.Data.MessageID = n.Take("failover_id", "kid")
 	it.Data.EventID = n.Take("channel_status_id")
-	it.Data.User = n.TakeUser(c.raw, it.Channel, "mobile", "email")
+	it.Data.User = c.takePerson(n, it.Channel, "mobile", "email")
 	it.At(c.raw, n.Get("timestamp").Text(), naiveZone)
 	c.outcome(&it, c.failoverStates.Find, n.Get("delivered"), n.Get("status_trace"))
 	c.add(it, n)
+}
+
+// takePerson is the user of a receipt: where the channel is e-mail their e-mail address, else the first
+// of the names that says something. A failover's recipient has a number and an e-mail address at once
+// (K:failover-messages), and each of its callbacks carries both.
+func (c *callback) takePerson(n adapter.Node, channel schemas.Channel, names ...string) *schemas.User {
+	if email := n.Get("email"); channel == schemas.Email && email.Says() {
+		return n.TakeUser(c.raw, channel, "email")
+	}
+	return n.TakeUser(c.raw, channel, names...)
 }
 
 // fallbackFlow is the outcome of a whole flow: one event for each channel that it tried.

@@ -75,6 +75,8 @@ func (c *callback) byFields(n adapter.Node, m schemas.Mapping) {
 	}
 	channel := c.channelNamed(read.Get("channel").Text())
 	switch {
+	case m.Preset == "failover" && channel == schemas.Email && m.Fields["user"] == "" && n.Get("email").Says():
+		fields["user"] = "email" // as in takePerson; read looks there
 	case strings.HasPrefix(m.Preset, "whatsapp"):
 		channel = schemas.WhatsApp
 	case strings.HasPrefix(m.Preset, "sms"):

@@ -12,7 +12,7 @@ func (c *callback) flatStatus(n adapter.Node) { c.flatStatusOf(n, c.flatChannel(
 func (c *callback) flatStatusOf(n adapter.Node, channel schemas.Channel) {
 	it := adapter.Item{Channel: channel}
 	it.Data.MessageID = n.Take("id", "message_id", "messageId")
-	it.Data.User = n.TakeUser(c.raw, channel, "mobile", "recipient", "to", "destination", "recipient_id", "email")
+	it.Data.User = c.takePerson(n, channel, "mobile", "recipient", "to", "destination", "recipient_id", "email")
 	sender := []string{"source", "sender", "sender_id", "from", "wanumber"}
 	if n.Get("mobile").Says() {
 		sender = append([]string{"phone_number"}, sender...) // beside the user's mobile it is the business's [inferred]
