@@ -10,6 +10,10 @@ import (
 func (c *callback) flatStatus(n adapter.Node) { c.flatStatusOf(n, c.flatChannel(n)) }
 
 func (c *callback) flatStatusOf(n adapter.Node, channel schemas.Channel) {
+	c.add(c.flatReceipt(n, channel), n)
+}
+
+func (c *callback) flatReceipt(n adapter.Node, channel schemas.Channel) adapter.Item {
 	it := adapter.Item{Channel: channel}
 	it.Data.MessageID = n.Take("id", "message_id", "messageId")
 	it.Data.User = c.takePerson(n, channel, "mobile", "recipient", "to", "destination", "recipient_id", "email")
@@ -20,7 +24,7 @@ func (c *callback) flatStatusOf(n adapter.Node, channel schemas.Channel) {
 	it.Data.Business = n.TakeBusiness(sender...)
 	it.At(c.raw, n.First("timestamp", "status_time", "dlr_time", "delivered_at", "updated_at", "sent_at", "created_at", "time").Text(), naiveZone)
 	c.setStatus(&it, n, channel)
-	c.add(it, n)
+	return it
 }
 
 // flatChannel is the endpoint's channel, else what the variables tell: SMS has no errors, no
