@@ -131,9 +131,10 @@ func (c *callback) find(channel schemas.Channel, code string) (adapter.Code, boo
 }
 
 // isSMSMessage says whether n is an MO rather than a receipt, which may carry the text that
-// was sent and Kaleyra's own "status":"SENT" as well. Keyword, operator and circle stand in MOs; an
-// endpoint for receipts believes the keyword alone, and one for messages takes a text for an MO
-// unless the status is none that an MO has.
+// was sent and Kaleyra's own "status":"SENT" as well. Keyword, operator and circle stand in MOs; beside
+// another status of a receipt than an MO's SENT the keyword alone is believed, since a receipt that is
+// taken for an MO makes a person of the sender id. An endpoint for receipts always believes the keyword
+// alone, and one for messages takes a text for an MO unless the status is none that an MO has.
 func (c *callback) isSMSMessage(n adapter.Node) bool {
 	if !n.Get("message").Present() {
 		return false
@@ -141,12 +142,15 @@ func (c *callback) isSMSMessage(n adapter.Node) bool {
 	if c.raw.Origin.Kind == schemas.EndpointStatus {
 		return n.Get("keyword").Says() && n.Get("source").Says()
 	}
+	status := fold(n.Get("status").Text())
+	if _, receipt := c.sms.Find(status); receipt && status != "SENT" && !n.Get("keyword").Says() {
+		return false
+	}
 	for _, name := range []string{"keyword", "operator", "circle", "parts[n]"} {
 		if n.Get(name).Present() {
 			return true
 		}
 	}
-	status := fold(n.Get("status").Text())
 	return c.raw.Origin.Kind == schemas.EndpointInbound && c.flatChannel(n) == schemas.SMS &&
 		n.First("source", "from", "mobile").Present() && (status == "" || status == "SENT")
 }
