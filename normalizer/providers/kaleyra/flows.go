@@ -113,7 +113,7 @@ func (c *callback) fallbackFlow(flow adapter.Node) {
 func (c *callback) template(n adapter.Node) {
 	it := adapter.Item{Kind: schemas.TemplateStatus, Channel: schemas.WhatsApp}
 	it.At(c.raw, unquoted(n, "time"), naiveZone)
-	it.Data.Status = &schemas.Status{Code: unquoted(n, "event"), Description: unquoted(n, "reason")}
+	it.Data.Status = &schemas.Status{Code: takeUnquoted(n, "event"), Description: takeUnquoted(n, "reason")}
 	c.add(it, n)
 }
 
@@ -122,9 +122,14 @@ func isTemplate(n adapter.Node) bool {
 }
 
 // unquoted is the text of a member that may have quotes around its name and its value.
-func unquoted(n adapter.Node, name string) string {
-	return strings.Trim(n.First(name, `"`+name+`"`).Text(), "\" \t\r\n")
-}
+func unquoted(n adapter.Node, name string) string { return withoutQuotes(quoted(n, name).Text()) }
+
+// takeUnquoted is unquoted of a member that is taken if it has a text.
+func takeUnquoted(n adapter.Node, name string) string { return withoutQuotes(taken(quoted(n, name))) }
+
+func quoted(n adapter.Node, name string) adapter.Node { return n.First(name, `"`+name+`"`) }
+
+func withoutQuotes(s string) string { return strings.Trim(s, "\" \t\r\n") }
 
 // quality is a notice about a number's quality rating and messaging limit, a GET on the URL for
 // incoming messages.
