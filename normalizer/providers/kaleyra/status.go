@@ -47,19 +47,27 @@ func (c *callback) flatChannel(n adapter.Node) schemas.Channel {
 // setStatus reads status and the reason beside it.
 func (c *callback) setStatus(it *adapter.Item, n adapter.Node, channel schemas.Channel) {
 	status := n.First("status", "channel_status", "statusCode")
-	why, words := n.First("status_trace", "error_code", "reason", "error"), n.First("description", "error", "reason")
-	evidence := []adapter.Node{n.Get("status_trace"), n.Get("error_code"), n.Get("error"), n.Get("reason"), n.Get("description")}
-	for e := range n.Get("errors").Elements() { // as Meta writes them
-		if !why.Says() {
+	why, words, fault := n.First("status_trace", "error_code", "reason"), n.First("description", "error", "reason"), n.Get("error")
+	evidence := []adapter.Node{n.Get("status_trace"), n.Get("error_code"), fault, n.Get("reason"), n.Get("description")}
+	inside := func(e adapter.Node) { // an error as Meta writes it
+		if why.Text() == "" {
 			why = e.First("code", "title")
 		}
-		if !words.Says() {
+		if words.Text() == "" {
 			words = e.First("title", "message")
 		}
 		evidence = append(evidence, e.Get("code"), e.Get("title"), e.Get("message"))
 	}
+	if fault.IsObject() {
+		inside(fault)
+	}
+	for e := range n.Get("errors").Elements() {
+		inside(e)
+	}
+	why = c.reason(channel, why, fault)
 	it.Channel = channel
 	c.outcome(it, c.states(channel), status, why)
+	c.wordsOf(it, why, words)
 	if channel == schemas.WhatsApp && it.Kind == schemas.MessageFailed {
 		evidence = append(evidence, n.Get("message")) // for SMS that may be the text that was sent
 	}
@@ -85,7 +93,7 @@ func (c *callback) outcome(it *adapter.Item, states func(string) (adapter.Code, 
 	}
 	shown := status
 	switch {
-	case !why.Says() || why.Text() == status.Text():
+	case why.Text() == "" || why.Text() == status.Text():
 	case known && it.Kind != schemas.MessageFailed:
 	case !understood:
 		shown = why
@@ -97,6 +105,25 @@ func (c *callback) outcome(it *adapter.Item, states func(string) (adapter.Code, 
 	}
 	it.Data.Status.Code = taken(shown)
 	c.proof(it, status, why)
+}
+
+// reason is why or, where that says nothing, an error that is a reason by its name; other words are
+// a description and no code.
+func (c *callback) reason(channel schemas.Channel, why, fault adapter.Node) adapter.Node {
+	if _, known := c.find(channel, fault.Text()); known && why.Text() == "" {
+		return fault
+	}
+	return why
+}
+
+// wordsOf reads the words of a failure whose code is in no table, or that has none.
+func (c *callback) wordsOf(it *adapter.Item, why, words adapter.Node) {
+	if _, known := c.find(it.Channel, why.Text()); known || it.Kind != schemas.MessageFailed {
+		return
+	}
+	if row, ok := c.find(it.Channel, words.Text()); ok && row.Kind == schemas.MessageFailed {
+		it.Data.Status.Meaning = row.Meaning
+	}
 }
 
 // proof looks for a word that proves an opt-out at Kaleyra.
