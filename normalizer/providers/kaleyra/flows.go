@@ -52,8 +52,16 @@ func (c *callback) takePerson(n adapter.Node, channel schemas.Channel, names ...
 	return n.TakeUser(c.raw, channel, names...)
 }
 
-// fallbackFlow is the outcome of a whole flow: one event for each channel that it tried.
+// fallbackFlow is the outcome of a whole flow: one event for each channel that it tried. The
+// documented body of its profile is {"workflowevent": the flow}.
 func (c *callback) fallbackFlow(flow adapter.Node) {
+	if inside := flow.Get("workflowevent"); inside.Present() && !flow.Get("executionStatus").Present() {
+		n := flow
+		if flow = inside.JSON(); !flow.IsObject() {
+			c.unknown(n)
+			return
+		}
+	}
 	result := flow.Get("result")
 	invocation := flow.Get("workflowInvocationId").Text()
 	at := flow.Get("timestamp").Text()
