@@ -2,6 +2,7 @@ package kaleyra
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -55,11 +56,16 @@ func (c *callback) takePerson(n adapter.Node, channel schemas.Channel, names ...
 // fallbackFlow is the outcome of a whole flow: one event for each channel that it tried. The
 // documented body of its profile is {"workflowevent": the flow}.
 func (c *callback) fallbackFlow(flow adapter.Node) {
+	var beside json.RawMessage // what stands beside a flow that is JSON in a string
 	if inside := flow.Get("workflowevent"); inside.Present() && !flow.Get("executionStatus").Present() {
 		n := flow
 		if flow = inside.JSON(); !flow.IsObject() {
 			c.unknown(n)
 			return
+		}
+		if flow.View() != c.v {
+			inside.Taken()
+			beside = c.v.Rest(n)
 		}
 	}
 	result := flow.Get("result")
@@ -101,8 +107,11 @@ func (c *callback) fallbackFlow(flow adapter.Node) {
 			}
 		}
 		it.Index = c.next()
-		flow.View().Finish(&it, channel)
+		c.finishFlow(&it, channel, beside)
 		c.res.Items = append(c.res.Items, it)
+		if len(beside) > maxBeside {
+			beside = nil
+		}
 	}
 	if len(names) == 0 {
 		it := adapter.Item{Kind: schemas.CampaignStatus, Channel: c.channelNamed("")}
@@ -110,9 +119,30 @@ func (c *callback) fallbackFlow(flow adapter.Node) {
 		it.At(c.raw, at, naiveZone)
 		it.Data.Status = &schemas.Status{Code: flow.Take("executionStatus")}
 		it.Index = c.next()
-		flow.View().Finish(&it, flow)
+		c.finishFlow(&it, flow, beside)
 		c.res.Items = append(c.res.Items, it)
 	}
+}
+
+// maxBeside is what each of a flow's items may carry of what stands beside it, as adapter.View.Rest
+// has it: where it is longer only the first does, so that 1,024 channels stay within 4 MiB.
+const maxBeside = 4 << 10
+
+// finishFlow ends an item of a flow, whose view may be that of a string.
+func (c *callback) finishFlow(it *adapter.Item, n adapter.Node, beside json.RawMessage) {
+	n.View().Finish(it, n)
+	if n.View() == c.v {
+		return
+	}
+	it.Data.Repaired = slices.Concat(c.v.Repaired, it.Data.Repaired)
+	if len(beside) == 0 {
+		return
+	}
+	inside := it.Data.ProviderData
+	if inside == nil {
+		inside = json.RawMessage("null")
+	}
+	it.Data.ProviderData = slices.Concat([]byte(`{"workflowevent":`), inside, []byte(","), beside[1:])
 }
 
 // template is a change of a WhatsApp template's status. The documented GET template puts quotes
