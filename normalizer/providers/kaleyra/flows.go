@@ -2,6 +2,7 @@ package kaleyra
 
 import (
 	"cmp"
+	"encoding/json"
 	"slices"
 	"strings"
 
@@ -36,14 +37,37 @@ func (c *callback) failover(n adapter.Node) {
 	it := adapter.Item{Channel: c.channelNamed(channel.Text())}
 	it.Data.MessageID = n.Take("failover_id", "kid")
 	it.Data.EventID = n.Take("channel_status_id")
-	it.Data.User = n.TakeUser(c.raw, it.Channel, "mobile", "email")
+	it.Data.User = c.takePerson(n, it.Channel, "mobile", "email")
 	it.At(c.raw, n.Get("timestamp").Text(), naiveZone)
 	c.outcome(&it, c.failoverStates.Find, n.Get("delivered"), n.Get("status_trace"))
 	c.add(it, n)
 }
 
-// fallbackFlow is the outcome of a whole flow: one event for each channel that it tried.
+// takePerson is the user of a receipt: where the channel is e-mail their e-mail address, else the first
+// of the names that says something. A failover's recipient has a number and an e-mail address at once
+// (K:failover-messages), and each of its callbacks carries both.
+func (c *callback) takePerson(n adapter.Node, channel schemas.Channel, names ...string) *schemas.User {
+	if email := n.Get("email"); channel == schemas.Email && email.Says() {
+		return n.TakeUser(c.raw, channel, "email")
+	}
+	return n.TakeUser(c.raw, channel, names...)
+}
+
+// fallbackFlow is the outcome of a whole flow: one event for each channel that it tried. The
+// documented body of its profile is {"workflowevent": the flow}.
 func (c *callback) fallbackFlow(flow adapter.Node) {
+	var beside json.RawMessage // what stands beside a flow that is JSON in a string
+	if inside := flow.Get("workflowevent"); inside.Present() && !flow.Get("executionStatus").Present() {
+		n := flow
+		if flow = inside.JSON(); !flow.IsObject() {
+			c.unknown(n)
+			return
+		}
+		if flow.View() != c.v {
+			inside.Taken()
+			beside = c.v.Rest(n)
+		}
+	}
 	result := flow.Get("result")
 	invocation := flow.Get("workflowInvocationId").Text()
 	at := flow.Get("timestamp").Text()
@@ -83,8 +107,11 @@ func (c *callback) fallbackFlow(flow adapter.Node) {
 			}
 		}
 		it.Index = c.next()
-		flow.View().Finish(&it, channel)
+		c.finishFlow(&it, channel, beside)
 		c.res.Items = append(c.res.Items, it)
+		if len(beside) > maxBeside {
+			beside = nil
+		}
 	}
 	if len(names) == 0 {
 		it := adapter.Item{Kind: schemas.CampaignStatus, Channel: c.channelNamed("")}
@@ -92,9 +119,30 @@ func (c *callback) fallbackFlow(flow adapter.Node) {
 		it.At(c.raw, at, naiveZone)
 		it.Data.Status = &schemas.Status{Code: flow.Take("executionStatus")}
 		it.Index = c.next()
-		flow.View().Finish(&it, flow)
+		c.finishFlow(&it, flow, beside)
 		c.res.Items = append(c.res.Items, it)
 	}
+}
+
+// maxBeside is what each of a flow's items may carry of what stands beside it, as adapter.View.Rest
+// has it: where it is longer only the first does, so that 1,024 channels stay within 4 MiB.
+const maxBeside = 4 << 10
+
+// finishFlow ends an item of a flow, whose view may be that of a string.
+func (c *callback) finishFlow(it *adapter.Item, n adapter.Node, beside json.RawMessage) {
+	n.View().Finish(it, n)
+	if n.View() == c.v {
+		return
+	}
+	it.Data.Repaired = slices.Concat(c.v.Repaired, it.Data.Repaired)
+	if len(beside) == 0 {
+		return
+	}
+	inside := it.Data.ProviderData
+	if inside == nil {
+		inside = json.RawMessage("null")
+	}
+	it.Data.ProviderData = slices.Concat([]byte(`{"workflowevent":`), inside, []byte(","), beside[1:])
 }
 
 // template is a change of a WhatsApp template's status. The documented GET template puts quotes
@@ -103,7 +151,7 @@ func (c *callback) fallbackFlow(flow adapter.Node) {
 func (c *callback) template(n adapter.Node) {
 	it := adapter.Item{Kind: schemas.TemplateStatus, Channel: schemas.WhatsApp}
 	it.At(c.raw, unquoted(n, "time"), naiveZone)
-	it.Data.Status = &schemas.Status{Code: unquoted(n, "event"), Description: unquoted(n, "reason")}
+	it.Data.Status = &schemas.Status{Code: takeUnquoted(n, "event"), Description: takeUnquoted(n, "reason")}
 	c.add(it, n)
 }
 
@@ -112,9 +160,14 @@ func isTemplate(n adapter.Node) bool {
 }
 
 // unquoted is the text of a member that may have quotes around its name and its value.
-func unquoted(n adapter.Node, name string) string {
-	return strings.Trim(n.First(name, `"`+name+`"`).Text(), "\" \t\r\n")
-}
+func unquoted(n adapter.Node, name string) string { return withoutQuotes(quoted(n, name).Text()) }
+
+// takeUnquoted is unquoted of a member that is taken if it has a text.
+func takeUnquoted(n adapter.Node, name string) string { return withoutQuotes(taken(quoted(n, name))) }
+
+func quoted(n adapter.Node, name string) adapter.Node { return n.First(name, `"`+name+`"`) }
+
+func withoutQuotes(s string) string { return strings.Trim(s, "\" \t\r\n") }
 
 // quality is a notice about a number's quality rating and messaging limit, a GET on the URL for
 // incoming messages.

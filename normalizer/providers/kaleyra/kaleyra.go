@@ -124,14 +124,7 @@ func (c *callback) object(n adapter.Node) {
 		c.rcsEnveloped(n)
 	case has("userMessage") || rcsType(event) || has("sentAt") && has("messageId"):
 		c.rcsEvent(n, adapter.Node{})
-	case has("workflowevent") && !has("executionStatus"):
-		flow := n.Get("workflowevent").JSON()
-		if !flow.IsObject() {
-			c.unknown(n)
-			return
-		}
-		c.fallbackFlow(flow)
-	case has("workflowInvocationId") || has("executionStatus") || n.Get("result", "channel1").Present():
+	case has("workflowevent") || has("workflowInvocationId") || has("executionStatus") || n.Get("result", "channel1").Present():
 		c.fallbackFlow(n)
 	case has("failover_id") || has("channel_status_id") || has("delivered") && (has("kid") || has("config_id")):
 		c.failover(n)

@@ -75,6 +75,8 @@ func (c *callback) byFields(n adapter.Node, m schemas.Mapping) {
 	}
 	channel := c.channelNamed(read.Get("channel").Text())
 	switch {
+	case m.Preset == "failover" && channel == schemas.Email && m.Fields["user"] == "" && n.Get("email").Says():
+		fields["user"] = "email" // as in takePerson; read looks there
 	case strings.HasPrefix(m.Preset, "whatsapp"):
 		channel = schemas.WhatsApp
 	case strings.HasPrefix(m.Preset, "sms"):
@@ -91,15 +93,20 @@ func (c *callback) byFields(n adapter.Node, m schemas.Mapping) {
 		}
 	}
 	if it.Data.Status != nil { // by the rule of the documented shapes: the status says what, the code why
-		status, why, description := read.Get("status"), read.Get("status_code"), it.Data.Status.Description
+		status, why, words := read.Get("status"), read.Get("status_code"), read.Get("status_description")
+		description := it.Data.Status.Description
 		status.Untaken()
 		why.Untaken()
+		if channel == schemas.WhatsApp {
+			why = c.reason(channel, why, words)
+		}
 		states := c.states(channel)
 		if _, ok := c.failoverStates.Find(status.Text()); ok && m.Preset == "failover" {
 			states = c.failoverStates.Find
 		}
 		c.outcome(&it, states, status, why)
-		c.proof(&it, read.Get("status_description"))
+		c.wordsOf(&it, why, words)
+		c.proof(&it, words)
 		it.Data.Status.Description = description
 	}
 	c.add(it, n)

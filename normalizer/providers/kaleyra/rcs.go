@@ -87,7 +87,7 @@ func (c *callback) unknownType(kind string) bool {
 // rcsReceipt reads SENT, DELIVERED, READ, ERROR, TTL_EXPIRATION_REVOKED and what may come.
 func (c *callback) rcsReceipt(it *adapter.Item, n, envelope adapter.Node) {
 	kind := n.Get(typeName)
-	shown, description := kind.Text(), n.Get("description").Text()
+	shown, description := kind.Text(), ""
 	failure := envelope.Get("error")
 	if !failure.Says() {
 		failure = n.Get("error")
@@ -96,6 +96,7 @@ func (c *callback) rcsReceipt(it *adapter.Item, n, envelope adapter.Node) {
 		shown, description = code, envelope.Take("message")
 	} else {
 		taken(kind)
+		description = n.Take("description")
 	}
 	reason := failure.First("code", "errorCode", "error_code").Text()
 	c.rcs.SetStatus(it, shown, description, kind.Text(), shown)
@@ -103,7 +104,7 @@ func (c *callback) rcsReceipt(it *adapter.Item, n, envelope adapter.Node) {
 		it.Data.Evidence = &schemas.Evidence{OptOut: true, Code: reason}
 	}
 	if it.Data.Status.Description == "" {
-		it.Data.Status.Description = failure.First("message", "description", "reason").Text()
+		it.Data.Status.Description = failure.Take("message", "description", "reason")
 	}
 }
 

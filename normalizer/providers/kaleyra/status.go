@@ -10,9 +10,13 @@ import (
 func (c *callback) flatStatus(n adapter.Node) { c.flatStatusOf(n, c.flatChannel(n)) }
 
 func (c *callback) flatStatusOf(n adapter.Node, channel schemas.Channel) {
+	c.add(c.flatReceipt(n, channel), n)
+}
+
+func (c *callback) flatReceipt(n adapter.Node, channel schemas.Channel) adapter.Item {
 	it := adapter.Item{Channel: channel}
 	it.Data.MessageID = n.Take("id", "message_id", "messageId")
-	it.Data.User = n.TakeUser(c.raw, channel, "mobile", "recipient", "to", "destination", "recipient_id", "email")
+	it.Data.User = c.takePerson(n, channel, "mobile", "recipient", "to", "destination", "recipient_id", "email")
 	sender := []string{"source", "sender", "sender_id", "from", "wanumber"}
 	if n.Get("mobile").Says() {
 		sender = append([]string{"phone_number"}, sender...) // beside the user's mobile it is the business's [inferred]
@@ -20,7 +24,7 @@ func (c *callback) flatStatusOf(n adapter.Node, channel schemas.Channel) {
 	it.Data.Business = n.TakeBusiness(sender...)
 	it.At(c.raw, n.First("timestamp", "status_time", "dlr_time", "delivered_at", "updated_at", "sent_at", "created_at", "time").Text(), naiveZone)
 	c.setStatus(&it, n, channel)
-	c.add(it, n)
+	return it
 }
 
 // flatChannel is the endpoint's channel, else what the variables tell: SMS has no errors, no
@@ -43,19 +47,27 @@ func (c *callback) flatChannel(n adapter.Node) schemas.Channel {
 // setStatus reads status and the reason beside it.
 func (c *callback) setStatus(it *adapter.Item, n adapter.Node, channel schemas.Channel) {
 	status := n.First("status", "channel_status", "statusCode")
-	why, words := n.First("status_trace", "error_code", "reason", "error"), n.First("description", "error", "reason")
-	evidence := []adapter.Node{n.Get("status_trace"), n.Get("error_code"), n.Get("error"), n.Get("reason"), n.Get("description")}
-	for e := range n.Get("errors").Elements() { // as Meta writes them
-		if !why.Says() {
+	why, words, fault := n.First("status_trace", "error_code", "reason"), n.First("description", "error", "reason"), n.Get("error")
+	evidence := []adapter.Node{n.Get("status_trace"), n.Get("error_code"), fault, n.Get("reason"), n.Get("description")}
+	inside := func(e adapter.Node) { // an error as Meta writes it
+		if why.Text() == "" {
 			why = e.First("code", "title")
 		}
-		if !words.Says() {
+		if words.Text() == "" {
 			words = e.First("title", "message")
 		}
 		evidence = append(evidence, e.Get("code"), e.Get("title"), e.Get("message"))
 	}
+	if fault.IsObject() {
+		inside(fault)
+	}
+	for e := range n.Get("errors").Elements() {
+		inside(e)
+	}
+	why = c.reason(channel, why, fault)
 	it.Channel = channel
 	c.outcome(it, c.states(channel), status, why)
+	c.wordsOf(it, why, words)
 	if channel == schemas.WhatsApp && it.Kind == schemas.MessageFailed {
 		evidence = append(evidence, n.Get("message")) // for SMS that may be the text that was sent
 	}
@@ -81,7 +93,7 @@ func (c *callback) outcome(it *adapter.Item, states func(string) (adapter.Code, 
 	}
 	shown := status
 	switch {
-	case !why.Says() || why.Text() == status.Text():
+	case why.Text() == "" || why.Text() == status.Text():
 	case known && it.Kind != schemas.MessageFailed:
 	case !understood:
 		shown = why
@@ -93,6 +105,25 @@ func (c *callback) outcome(it *adapter.Item, states func(string) (adapter.Code, 
 	}
 	it.Data.Status.Code = taken(shown)
 	c.proof(it, status, why)
+}
+
+// reason is why or, where that says nothing, an error that is a reason by its name; other words are
+// a description and no code.
+func (c *callback) reason(channel schemas.Channel, why, fault adapter.Node) adapter.Node {
+	if _, known := c.find(channel, fault.Text()); known && why.Text() == "" {
+		return fault
+	}
+	return why
+}
+
+// wordsOf reads the words of a failure whose code is in no table, or that has none.
+func (c *callback) wordsOf(it *adapter.Item, why, words adapter.Node) {
+	if _, known := c.find(it.Channel, why.Text()); known || it.Kind != schemas.MessageFailed {
+		return
+	}
+	if row, ok := c.find(it.Channel, words.Text()); ok && row.Kind == schemas.MessageFailed {
+		it.Data.Status.Meaning = row.Meaning
+	}
 }
 
 // proof looks for a word that proves an opt-out at Kaleyra.
@@ -127,9 +158,10 @@ func (c *callback) find(channel schemas.Channel, code string) (adapter.Code, boo
 }
 
 // isSMSMessage says whether n is an MO rather than a receipt, which may carry the text that
-// was sent and Kaleyra's own "status":"SENT" as well. Keyword, operator and circle stand in MOs; an
-// endpoint for receipts believes the keyword alone, and one for messages takes a text for an MO
-// unless the status is none that an MO has.
+// was sent and Kaleyra's own "status":"SENT" as well. Keyword, operator and circle stand in MOs; beside
+// another status of a receipt than an MO's SENT the keyword alone is believed, since a receipt that is
+// taken for an MO makes a person of the sender id. An endpoint for receipts always believes the keyword
+// alone, and one for messages takes a text for an MO unless the status is none that an MO has.
 func (c *callback) isSMSMessage(n adapter.Node) bool {
 	if !n.Get("message").Present() {
 		return false
@@ -137,12 +169,15 @@ func (c *callback) isSMSMessage(n adapter.Node) bool {
 	if c.raw.Origin.Kind == schemas.EndpointStatus {
 		return n.Get("keyword").Says() && n.Get("source").Says()
 	}
+	status := fold(n.Get("status").Text())
+	if _, receipt := c.sms.Find(status); receipt && status != "SENT" && !n.Get("keyword").Says() {
+		return false
+	}
 	for _, name := range []string{"keyword", "operator", "circle", "parts[n]"} {
 		if n.Get(name).Present() {
 			return true
 		}
 	}
-	status := fold(n.Get("status").Text())
 	return c.raw.Origin.Kind == schemas.EndpointInbound && c.flatChannel(n) == schemas.SMS &&
 		n.First("source", "from", "mobile").Present() && (status == "" || status == "SENT")
 }

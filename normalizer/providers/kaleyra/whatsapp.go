@@ -13,7 +13,7 @@ func (c *callback) whatsAppV2(n adapter.Node) {
 	change, extra := n.Get(metaObject), n.Get(extraInfo)
 	value := change.Get("value")
 	if n.Get("status").Says() && !value.Get("statuses").Says() && !value.Get("messages").Says() {
-		c.flatStatusOf(n, schemas.WhatsApp) // a message that never reached Meta
+		c.unreached(n, value.Get("metadata"), extra)
 		return
 	}
 	k := c.Kaleyra // not c: what a function value holds goes to the heap, for callbacks of every shape
@@ -35,12 +35,30 @@ func (c *callback) whatsAppV2(n adapter.Node) {
 	})
 }
 
+// unreached is the receipt of a message that never reached Meta, so that nothing of Meta's is in it.
+// Its own body is documented nowhere; the id and the business stand where all others have them.
+func (c *callback) unreached(n, metadata, extra adapter.Node) {
+	it := c.flatReceipt(n, schemas.WhatsApp)
+	if id := extra.Get("message_id"); it.Data.MessageID == "" || it.Data.MessageID == id.Text() {
+		it.Data.MessageID = taken(id)
+	}
+	if it.Data.Business == nil {
+		it.Data.Business = metadata.TakeBusiness("display_phone_number", "phone_number_id")
+	}
+	c.add(it, n)
+}
+
 // amendStatus reads what Meta does not say: Kaleyra's own states and reasons (Not Sent, Number
 // Opted Out).
 func (k *Kaleyra) amendStatus(it *adapter.Item, status string) {
 	s := it.Data.Status
-	if row, ok := k.whatsApp.Find(status); ok && it.Kind == schemas.MessageStatusUnknown && s.Meaning == schemas.MeaningUnknown {
-		it.Kind, s.Meaning = row.Kind, row.Meaning
+	if row, ok := k.whatsApp.Find(status); ok && it.Kind == schemas.MessageStatusUnknown {
+		switch {
+		case s.Meaning == schemas.MeaningUnknown:
+			it.Kind, s.Meaning = row.Kind, row.Meaning
+		case row.Kind == schemas.MessageFailed: // the error is one of Meta's, which says why
+			it.Kind = row.Kind
+		}
 	}
 	if row, ok := k.whatsApp.Find(s.Description); ok && it.Kind == schemas.MessageFailed {
 		s.Meaning = row.Meaning
