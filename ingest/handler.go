@@ -50,7 +50,7 @@ const retryAfter = time.Second
 // ServeHTTP takes a callback: route, size, read, handshake, verify, keep, answer.
 func (h *handler) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if conn, _ := r.Context().Value(connection{}).(*countedConn); conn != nil {
-		conn.handed()
+		conn.handed(r)
 	}
 	if r.ProtoMajor < 2 {
 		h.serve(w, r)

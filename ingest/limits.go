@@ -111,6 +111,7 @@ type countedConn struct {
 	heads  *inFlight
 
 	handled atomic.Bool  // a handler has what was read
+	unasked atomic.Bool  // see handed
 	read    atomic.Int64 // since the last request
 	held    atomic.Int64 // of heads
 	closed  atomic.Bool
@@ -125,6 +126,9 @@ var errCrowded = &net.OpError{Op: "read", Err: errOverCapacity}
 
 // Read reads what has room.
 func (c *countedConn) Read(p []byte) (int, error) {
+	if len(p) == 1 && c.unasked.Load() {
+		return 0, nil
+	}
 	n, err := c.Conn.Read(p)
 	if c.handled.Load() {
 		return n, err
@@ -140,9 +144,14 @@ func (c *countedConn) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// handed says that a handler has the request.
-func (c *countedConn) handed() {
+// handed says that a handler has the request. When that has read the body, net/http reads one byte
+// more beside it, to learn whether the client goes away: to wait for that, and to be called off when
+// the answer is there, takes 2 µs of a callback's 25, and we answer whoever is still there. So that
+// read gets nothing (which io.Reader allows) and ends; no other is of one byte while the handler has a
+// body whose length is known.
+func (c *countedConn) handed(r *http.Request) {
 	c.handled.Store(true)
+	c.unasked.Store(r.ContentLength >= 0 && r.ProtoMajor < 2)
 	c.heads.release(c.held.Swap(0))
 }
 
@@ -151,6 +160,7 @@ func (c *countedConn) idle() {
 	c.heads.release(c.held.Swap(0))
 	c.read.Store(0)
 	c.handled.Store(false)
+	c.unasked.Store(false)
 }
 
 // CloseWrite ends our direction alone: net/http says no to a request that it has not read to its
