@@ -31,6 +31,7 @@ func BenchmarkCallback(b *testing.B) {
 		var translator translate.Translator
 		var messages stream.Messages
 		raws, envs := make([]adapter.Raw, len(records)), make([]translate.Envelope, len(records))
+		memories, rooms := make([]adapter.Memory, len(records)), make([][]byte, len(records)) // as a partition has them
 		results := make([]adapter.Result, len(records))
 		var out translate.Out // of the last call of events
 		read := func(i int) {
@@ -39,6 +40,7 @@ func BenchmarkCallback(b *testing.B) {
 				b.Fatal(err)
 			}
 			envs[i].Pseudonyms, envs[i].Recorded = pseudonyms, raws[i].ReceivedAt
+			raws[i].Memory = &memories[i]
 		}
 		adapt := func(i int) { results[i] = kaleyra.Adapt(raws[i]) }
 		events := func(i int) {
@@ -48,7 +50,10 @@ func BenchmarkCallback(b *testing.B) {
 			}
 			out = made[0]
 		}
-		message := func(int) { _ = messages.Of(nil, &out.Event, out.Topic, out.Key) }
+		message := func(i int) {
+			m := messages.Of(rooms[i], &out.Event, out.Topic, out.Key)
+			rooms[i] = m.Memory()
+		}
 		for i := range records { // so that any one stage can be measured alone
 			read(i)
 			adapt(i)

@@ -70,8 +70,14 @@ func ParseTime(s, zone string) (t time.Time, naive, ok bool) {
 	if t, ok = epoch(s); ok {
 		return t, false, sane(t)
 	}
-	if t, ok = dashed(s); ok {
-		return local(t, zone), true, sane(t)
+	if t, rest, ok := dashed(s); ok {
+		if rest == "" {
+			return local(t, zone), true, sane(t)
+		}
+		if offset, ok := offsetOf(rest); ok {
+			t = t.Add(offset)
+			return t, false, sane(t)
+		}
 	}
 	s = plusOfZone(colonFraction(s))
 	for _, layout := range zoned {
@@ -118,11 +124,11 @@ func begins(layout, s string) bool {
 
 func isDigit(c byte) bool { return '0' <= c && c <= '9' }
 
-// dashed reads 2006-01-02 15:04:05, also with T between: by far the most times without a zone. It
-// takes a tenth of what trying the layouts takes.
-func dashed(s string) (time.Time, bool) {
-	if len(s) != 19 || s[4] != '-' || s[7] != '-' || s[10] != ' ' && s[10] != 'T' || s[13] != ':' || s[16] != ':' {
-		return time.Time{}, false
+// dashed reads 2006-01-02 15:04:05, also with T between, and gives what stands behind it: nearly
+// every time is such a one, and offsetOf reads the rest. It takes a tenth of what trying the layouts takes.
+func dashed(s string) (t time.Time, rest string, ok bool) {
+	if len(s) < 19 || s[4] != '-' || s[7] != '-' || s[10] != ' ' && s[10] != 'T' || s[13] != ':' || s[16] != ':' {
+		return time.Time{}, "", false
 	}
 	var n [6]int
 	for i, at := range [6]int{0, 5, 8, 11, 14, 17} {
@@ -132,14 +138,47 @@ func dashed(s string) (time.Time, bool) {
 		}
 		for _, c := range []byte(s[at : at+digits]) {
 			if c < '0' || c > '9' {
-				return time.Time{}, false
+				return time.Time{}, "", false
 			}
 			n[i] = n[i]*10 + int(c-'0')
 		}
 	}
-	t := time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], 0, time.UTC)
+	t = time.Date(n[0], time.Month(n[1]), n[2], n[3], n[4], n[5], 0, time.UTC)
 	// Date carries over what a clock cannot show, 31 February say: then it is no time.
-	return t, t.Month() == time.Month(n[1]) && t.Day() == n[2] && n[3] < 24 && n[4] < 60 && n[5] < 60
+	_, month, day := t.Date()
+	return t, s[19:], month == time.Month(n[1]) && day == n[2] && n[3] < 24 && n[4] < 60 && n[5] < 60
+}
+
+// offsetOf is what to add to a time for what RFC 3339 has behind the seconds: a fraction of up to nine
+// digits, and Z or +05:30. What is written otherwise is not ok, and the layouts' to try.
+func offsetOf(s string) (offset time.Duration, ok bool) {
+	if s != "" && s[0] == '.' {
+		unit := time.Second
+		i := 1
+		for ; i < len(s) && isDigit(s[i]); i++ {
+			unit /= 10
+			offset += time.Duration(s[i]-'0') * unit
+		}
+		if i == 1 || i > 10 {
+			return 0, false
+		}
+		s = s[i:]
+	}
+	if s == "Z" {
+		return offset, true
+	}
+	if len(s) != len("+05:30") || s[0] != '+' && s[0] != '-' || s[3] != ':' || !isDigit(s[1]) || !isDigit(s[2]) || !isDigit(s[4]) || !isDigit(s[5]) {
+		return 0, false
+	}
+	hours, minutes := int(s[1]-'0')*10+int(s[2]-'0'), int(s[4]-'0')*10+int(s[5]-'0')
+	if hours > 23 || minutes > 59 {
+		return 0, false
+	}
+	zone := time.Duration(hours)*time.Hour + time.Duration(minutes)*time.Minute
+	if s[0] == '-' {
+		zone = -zone
+	}
+	return offset - zone, true
 }
 
 // local is the instant at which clocks in the zone show what t shows in UTC.
@@ -167,7 +206,10 @@ func zoneOf(name string) *time.Location {
 // the text in time.Parse's error, so a hostile megabyte would cost dozens.
 const longestTime = 64
 
-func sane(t time.Time) bool { return t.Year() >= 2000 && t.Year() < 2200 }
+func sane(t time.Time) bool {
+	year := t.Year()
+	return year >= 2000 && year < 2200
+}
 
 // foreignZone says that the time names a zone by letters other than UTC and GMT, which Go reads
 // as having no offset.

@@ -1,8 +1,12 @@
 package adapter
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 	"time"
+
+	"pgregory.net/rapid"
 
 	"github.com/heedhq/heed/schemas"
 )
@@ -70,6 +74,40 @@ func TestTheEndpointsZoneOutranksTheProviders(t *testing.T) {
 	it.At(Raw{Origin: schemas.Origin{NaiveZone: "UTC"}, ReceivedAt: time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)}, "2026-01-02 00:00:00", "Asia/Kolkata")
 	if it.Time.Hour() != 0 {
 		t.Errorf("got %v, want midnight UTC", it.Time)
+	}
+}
+
+// What is read without the layouts is what package time reads by them, and what is not read is not
+// RFC 3339, or written in more ways than offsetOf knows.
+func TestTimesProperty(t *testing.T) {
+	digits := func(least, most int) *rapid.Generator[string] {
+		return rapid.Map(rapid.IntRange(least, most), func(n int) string { return fmt.Sprintf("%02d", n) })
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		fraction := rapid.StringMatching(`|\.[0-9]{0,11}`).Draw(t, "fraction")
+		s := fmt.Sprintf("%04d-%s-%sT%s:%s:%s", rapid.IntRange(1990, 2210).Draw(t, "year"), digits(0, 13).Draw(t, "month"), digits(0, 32).Draw(t, "day"),
+			digits(0, 24).Draw(t, "hour"), digits(0, 60).Draw(t, "minute"), digits(0, 60).Draw(t, "second")) +
+			fraction +
+			rapid.OneOf(rapid.Just("Z"), rapid.StringMatching(`[+-][0-2][0-9]:[0-6][0-9]`), rapid.StringMatching(`|z|[+-]?[0-9:]{1,6}`)).Draw(t, "offset")
+		want, err := time.Parse(time.RFC3339, s)
+		got, rest, ok := dashed(s)
+		offset, ok2 := offsetOf(rest)
+		if ok = ok && ok2; ok {
+			got = got.Add(offset)
+		}
+		switch {
+		case ok && (err != nil || !got.Equal(want)):
+			t.Fatalf("%s: %v, package time has %v (%v)", s, got, want, err)
+		case !ok && err == nil && !strings.Contains(s, "+24:") && !strings.Contains(s, "-24:") && !strings.HasSuffix(s, ":60") && len(fraction) <= len(".123456789"):
+			t.Fatalf("%s is not read, package time has %v", s, want)
+		}
+	})
+}
+
+func BenchmarkTime(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		ParseTime("2025-12-17T18:35:20.683Z", "Asia/Kolkata")
 	}
 }
 

@@ -220,6 +220,12 @@ func tidy(data *schemas.Data, origin *schemas.Origin) {
 // old is how far before its receipt a provider's time is flagged: no provider retries that long.
 const old = 30 * 24 * time.Hour
 
+// Times that RFC 3339, with its four digits of a year, can write.
+var (
+	firstTime = time.Date(1, 1, 1, 0, 0, 0, 0, time.UTC)
+	endOfTime = time.Date(10000, 1, 1, 0, 0, 0, 0, time.UTC)
+)
+
 // when decides the event's time and says in data where it comes from. A provider's time stays as
 // it is, also when it cannot be: it is flagged, and only consent clamps it (contract §3).
 func when(provider, received time.Time, data *schemas.Data) time.Time {
@@ -228,7 +234,7 @@ func when(provider, received time.Time, data *schemas.Data) time.Time {
 	case provider.IsZero():
 		data.TimeSource = schemas.TimeReceived
 		return received
-	case provider.UTC().Year() < 1 || provider.UTC().Year() > 9999: // RFC 3339 has four digits
+	case provider.Before(firstTime) || !provider.Before(endOfTime):
 		data.TimeSource, data.TimeFlag = schemas.TimeReceived, schemas.TimeUnreadable
 		return received
 	case provider.After(received):
