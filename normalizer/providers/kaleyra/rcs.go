@@ -162,7 +162,7 @@ func userMessage(n adapter.Node) *schemas.Content {
 		}
 	}
 	if n.Says() {
-		c.Detail = n.Raw()
+		c.Detail = n.Taken().Raw()
 	}
 	return c
 }
