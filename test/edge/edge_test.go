@@ -327,7 +327,24 @@ func TestBrokerIsKilled(t *testing.T) {
 // what doesn't fit is answered 503, and what was answered 200 is kept.
 func TestLarge(t *testing.T) {
 	e := start(t, 1)
-	l := &ledger{accepted: map[int]bool{}, statuses: map[int]int{}}
+	l, most := e.large(2*time.Second, 3*time.Second)
+	e.drained()
+	missing, twice, _ := e.check(l)
+	t.Logf("answers %v, longest %s, resident at most %d MiB; missing %d, twice %d", l.statuses, l.longest, most, missing, twice)
+	if most == 0 || most > 256 || missing > 0 || l.statuses[200] == 0 {
+		t.Errorf("resident at most %d MiB, missing %d, answers %v", most, missing, l.statuses)
+	}
+	for status := range l.statuses {
+		if !slices.Contains([]int{200, 503}, status) {
+			t.Errorf("answers %v", l.statuses)
+		}
+	}
+}
+
+// large sends bodies of nearly 1 MiB on 64 connections, for so long with Kafka and for so long with
+// Kafka hanging; most is what memory ingest had at most, in MiB.
+func (e *edge) large(with, without time.Duration) (l *ledger, most int) {
+	l = &ledger{accepted: map[int]bool{}, statuses: map[int]int{}}
 	client := &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 64}, Timeout: 20 * time.Second}
 	defer client.CloseIdleConnections()
 	var wg sync.WaitGroup
@@ -344,7 +361,6 @@ func TestLarge(t *testing.T) {
 			}
 		})
 	}
-	most := 0
 	look := func(d time.Duration) {
 		for limit, tick := time.After(d), time.NewTicker(20*time.Millisecond); ; {
 			select {
@@ -356,29 +372,48 @@ func TestLarge(t *testing.T) {
 			}
 		}
 	}
-	look(2 * time.Second)
+	look(with)
 	e.cluster.Nodes[0].Stop()
-	look(3 * time.Second)
+	look(without)
 	close(stop)
 	wg.Wait()
 	e.cluster.Nodes[0].Continue()
-	e.drained()
-	missing, twice, _ := e.check(l)
-	t.Logf("answers %v, longest %s, resident at most %d MiB; missing %d, twice %d", l.statuses, l.longest, most, missing, twice)
-	if most == 0 || most > 256 || missing > 0 || l.statuses[200] == 0 {
-		t.Errorf("resident at most %d MiB, missing %d, answers %v", most, missing, l.statuses)
-	}
-	for status := range l.statuses {
-		if !slices.Contains([]int{200, 503}, status) {
-			t.Errorf("answers %v", l.statuses)
-		}
-	}
+	return l, most
 }
 
 // TestCrowd: ten thousand connections that say nothing, two hundred that dribble, uploads of
 // 100 MB and chunks without end: others are answered, and memory stays under 256 MiB.
 func TestCrowd(t *testing.T) {
 	e := start(t, 1)
+	l, resident := e.crowd()
+	t.Logf("answers %v, longest %s, resident %d MiB", l.statuses, l.longest, resident)
+	if l.statuses[200] != 200 {
+		t.Errorf("answers %v", l.statuses)
+	}
+	if resident == 0 || resident > 256 {
+		t.Errorf("resident: %d MiB", resident)
+	}
+	e.program.End(40 * time.Second)
+}
+
+// TestFloods: one kind of flood right after the other, on what the first left to be collected.
+func TestFloods(t *testing.T) {
+	e := start(t, 1)
+	for range 2 {
+		first, most := e.large(time.Second, time.Second)
+		then, resident := e.crowd()
+		t.Logf("large bodies: answers %v, resident at most %d MiB; a crowd: answers %v, resident %d MiB", first.statuses, most, then.statuses, resident)
+		if then.statuses[200] != 200 || most == 0 || max(most, resident) > 256 {
+			t.Errorf("resident %d MiB, then %d MiB, answers %v", most, resident, then.statuses)
+		}
+	}
+	e.program.End(40 * time.Second)
+}
+
+// crowd is the crowd of TestCrowd; l are 200 callbacks among it, resident is what memory ingest has then,
+// in MiB.
+func (e *edge) crowd() (l *ledger, resident int) {
+	t := e.t
 	host := strings.TrimPrefix(strings.Split(e.url, "/v1/")[0], "http://")
 	var open []net.Conn
 	defer func() {
@@ -412,18 +447,10 @@ func TestCrowd(t *testing.T) {
 			_, _ = io.WriteString(conn, head+"Content-Length: 2\r\n\r\n{}")
 		}
 	}
-	l := &ledger{accepted: map[int]bool{}, statuses: map[int]int{}}
+	l = &ledger{accepted: map[int]bool{}, statuses: map[int]int{}}
 	client := &http.Client{Timeout: 10 * time.Second}
 	for n := range 200 {
 		l.send(client, e.url, n, n%senders)
 	}
-	metrics := e.page("/metrics")
-	t.Logf("answers %v, longest %s, resident %d MiB", l.statuses, l.longest, memory(metrics))
-	if l.statuses[200] != 200 {
-		t.Errorf("answers %v", l.statuses)
-	}
-	if n := memory(metrics); n == 0 || n > 256 {
-		t.Errorf("resident: %d MiB", n)
-	}
-	e.program.End(40 * time.Second)
+	return l, memory(e.page("/metrics"))
 }
