@@ -73,7 +73,6 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 	if err := over.report(host.Meter); err != nil {
 		return err
 	}
-	host.Ready("kafka", func() error { return over.excuses(cmp.Or(reachable(client), ticks.silent())) })
 	host.Note("spool", over.note)
 	host.Note("endpoints", endpoints.Note)
 
@@ -81,6 +80,7 @@ func (c *config) run(ctx context.Context, host *service.Host) error {
 	if err != nil {
 		return err
 	}
+	host.Ready("kafka", func() error { return over.excuses(cmp.Or(reachable(client), ticks.silent())) })
 	err = host.Run(ctx,
 		server.run,
 		over.run,

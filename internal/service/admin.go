@@ -40,8 +40,11 @@ func (h *Host) readiness() (int, any) {
 		Why    map[string]string `json:"why,omitempty"`
 		Notes  map[string]string `json:"notes,omitempty"` // worth knowing, but no reason to be unready
 	}{Status: "ready", Why: map[string]string{}, Notes: map[string]string{}}
-	if draining {
+	switch {
+	case draining:
 		body.Why["service"] = "stopping"
+	case len(conditions) == 0: // the admin port is up before the stage has said what it needs
+		body.Why["service"] = "starting"
 	}
 	for _, c := range conditions {
 		if err := c.check(); err != nil {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"math"
 	"runtime/debug"
 	"strings"
@@ -156,4 +157,16 @@ func (g *guarded) String() string {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.b.String()
+}
+
+// TestUnreadyWhileStarting: the admin port is up before the stage has read its files and listens.
+func TestUnreadyWhileStarting(t *testing.T) {
+	h := &Host{}
+	if status, body := h.readiness(); status != 503 || !strings.Contains(fmt.Sprint(body), "starting") {
+		t.Errorf("before any condition: %d %v", status, body)
+	}
+	h.Ready("kafka", func() error { return nil })
+	if status, body := h.readiness(); status != 200 {
+		t.Errorf("with its condition: %d %v", status, body)
+	}
 }

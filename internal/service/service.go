@@ -80,7 +80,8 @@ type readiness struct {
 }
 
 // Ready adds a condition to /readyz: check returns why the stage is not ready, or nil. It is
-// called for each request and must not block.
+// called for each request and must not block. Before the first one /readyz says that the stage is
+// starting, so a stage adds it when it listens.
 func (h *Host) Ready(name string, check func() error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
