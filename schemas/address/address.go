@@ -142,18 +142,21 @@ func phone(s, country string) (schemas.Address, bool) {
 	if plus {
 		return e164(parse(digits, ""), possible)
 	}
-	abroad := parse(digits, "")
+	var home, abroad *phonenumbers.PhoneNumber
 	if len(digits) >= 12 {
+		abroad = parse(digits, "")
 		if a, ok := e164(abroad, possible); ok {
 			return a, true
 		}
 	}
-	var home *phonenumbers.PhoneNumber
 	if country != "" {
 		home = parse(digits, country)
 		if a, ok := e164(home, valid); ok {
 			return a, true
 		}
+	}
+	if abroad == nil { // most are national, and need no second reading
+		abroad = parse(digits, "")
 	}
 	if a, ok := e164(abroad, valid); ok {
 		return a, true
